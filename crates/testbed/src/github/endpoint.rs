@@ -1,0 +1,124 @@
+//! Which endpoint of the API a request is for.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+/// The endpoints that the imitation knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// [`GET /user`](https://docs.github.com/en/rest/users/users#get-the-authenticated-user)
+    User,
+    /// [`GET /repos/{owner}/{repo}`](https://docs.github.com/en/rest/repos/repos#get-a-repository)
+    Repo,
+    /// [`GET …/branches/{branch}`](https://docs.github.com/en/rest/branches/branches#get-a-branch)
+    Branch,
+    /// [`GET …/git/ref/heads/{branch}`](https://docs.github.com/en/rest/git/refs#get-a-reference)
+    Ref,
+    /// [`DELETE …/git/refs/heads/{branch}`](https://docs.github.com/en/rest/git/refs#delete-a-reference)
+    DeleteRef,
+    /// [`GET …/pulls`](https://docs.github.com/en/rest/pulls/pulls#list-pull-requests)
+    ListPulls,
+    /// [`POST …/pulls`](https://docs.github.com/en/rest/pulls/pulls#create-a-pull-request)
+    CreatePull,
+    /// [`GET …/pulls/{number}`](https://docs.github.com/en/rest/pulls/pulls#get-a-pull-request)
+    GetPull,
+    /// [`PATCH …/pulls/{number}`](https://docs.github.com/en/rest/pulls/pulls#update-a-pull-request)
+    UpdatePull,
+    /// [`PUT …/pulls/{number}/merge`](https://docs.github.com/en/rest/pulls/pulls#merge-a-pull-request)
+    MergePull,
+    /// [`GET …/issues/{number}/comments`](https://docs.github.com/en/rest/issues/comments#list-issue-comments)
+    ListComments,
+    /// [`POST …/issues/{number}/comments`](https://docs.github.com/en/rest/issues/comments#create-an-issue-comment)
+    CreateComment,
+    /// [`POST …/issues/{number}/labels`](https://docs.github.com/en/rest/issues/labels#add-labels-to-an-issue)
+    AddLabels,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    pub(super) call: Call,
+    /// `owner/name`
+    pub(super) repo: Option<String>,
+    pub(super) number: u64,
+    pub(super) branch: String,
+}
+
+impl Endpoint {
+    /// The endpoint at a percent-encoded path; none when it is not imitated.
+    pub(super) fn parse(method: &Method, path: &str) -> Option<Self> {
+        let decoded: Vec<String> = path
+            .strip_prefix("/api/v3/")?
+            .split('/')
+            .map(|part| percent_decode_str(part).decode_utf8().map(String::from).ok())
+            .collect::<Option<_>>()?;
+        let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
+
+        let (repo, rest) = match parts.as_slice() {
+            ["repos", owner, name, rest @ ..] => (Some(format!("{owner}/{name}")), rest),
+            rest => (None, rest),
+        };
+        let (call, number, branch): (_, _, &[&str]) = match (method.as_str(), repo.is_some(), rest) {
+            ("GET", false, ["user"]) => (Call::User, "", &[]),
+            ("GET", true, []) => (Call::Repo, "", &[]),
+            ("GET", true, ["branches", branch @ ..]) => (Call::Branch, "", branch),
+            ("GET", true, ["git", "ref", "heads", branch @ ..]) => (Call::Ref, "", branch),
+            ("DELETE", true, ["git", "refs", "heads", branch @ ..]) => (Call::DeleteRef, "", branch),
+            ("GET", true, ["pulls"]) => (Call::ListPulls, "", &[]),
+            ("POST", true, ["pulls"]) => (Call::CreatePull, "", &[]),
+            ("GET", true, ["pulls", number]) => (Call::GetPull, *number, &[]),
+            ("PATCH", true, ["pulls", number]) => (Call::UpdatePull, *number, &[]),
+            ("PUT", true, ["pulls", number, "merge"]) => (Call::MergePull, *number, &[]),
+            ("GET", true, ["issues", number, "comments"]) => (Call::ListComments, *number, &[]),
+            ("POST", true, ["issues", number, "comments"]) => (Call::CreateComment, *number, &[]),
+            ("POST", true, ["issues", number, "labels"]) => (Call::AddLabels, *number, &[]),
+            _ => return None,
+        };
+        let number = if number.is_empty() { 0 } else { number.parse().ok()? };
+        Some(Self { call, repo, number, branch: branch.join("/") })
+    }
+
+    /// Whether it changes something.
+    pub(super) fn writes(&self) -> bool {
+        match self.call {
+            Call::User
+            | Call::Repo
+            | Call::Branch
+            | Call::Ref
+            | Call::ListPulls
+            | Call::GetPull
+            | Call::ListComments => false,
+            Call::DeleteRef
+            | Call::CreatePull
+            | Call::UpdatePull
+            | Call::MergePull
+            | Call::CreateComment
+            | Call::AddLabels => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(method: &Method, path: &str, expect: Option<(Call, &str, u64, &str)>) {
+        let endpoint = Endpoint::parse(method, path);
+        let got =
+            endpoint.as_ref().map(|e| (e.call, e.repo.as_deref().unwrap_or_default(), e.number, e.branch.as_str()));
+        assert_eq!(got, expect, "{method} {path}");
+    }
+
+    #[test]
+    fn endpoints_are_told_apart() {
+        check(&Method::GET, "/api/v3/user", Some((Call::User, "", 0, "")));
+        check(&Method::GET, "/api/v3/repos/o/n", Some((Call::Repo, "o/n", 0, "")));
+        check(&Method::GET, "/api/v3/repos/o/n/branches/a%2Fb", Some((Call::Branch, "o/n", 0, "a/b")));
+        check(&Method::GET, "/api/v3/repos/o/n/git/ref/heads/a/b+c", Some((Call::Ref, "o/n", 0, "a/b+c")));
+        check(&Method::DELETE, "/api/v3/repos/o/n/git/refs/heads/a/b", Some((Call::DeleteRef, "o/n", 0, "a/b")));
+        check(&Method::PUT, "/api/v3/repos/o/n/pulls/7/merge", Some((Call::MergePull, "o/n", 7, "")));
+        check(&Method::GET, "/api/v3/repos/o/n/pulls/x", None);
+        check(&Method::GET, "/repos/o/n/pulls", None);
+        check(&Method::DELETE, "/api/v3/repos/o/n/pulls/7", None);
+        check(&Method::GET, "/api/v3/repos/o", None);
+    }
+}
