@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+pub mod conditions;
+pub mod normalized;
+mod promotion;
+mod rules;
+mod schema;
+#[expect(clippy::duplicated_attributes, reason = "printer columns share types and priorities")]
+mod spec;
+mod status;
+mod unsupported;
+
+pub use promotion::{
+    DocumentSelector, Notification, Promotion, Provider, PullRequestSpec, SecretName, ShippedProvider,
+    ShippedPullRequest, ShippedStrategy, Update, WebhookSpec,
+};
+pub use spec::{AppRef, ClusterKind, ClusterRef, Environment, Observe, Pipeline, PipelineSpec, PromoteWhen, Target};
+pub use status::{
+    ClusterAppRef, EnvironmentStatus, HISTORY_MAX, Phase, PipelineStatus, PromotionStatus, TEXT_MAX, TargetStatus,
+    WaitingApproval, text,
+};
+pub use unsupported::{Unsupported, unsupported};

@@ -1,0 +1,162 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn pipeline(promotion: &Value) -> Pipeline {
+    serde_json::from_value(json!({
+        "apiVersion": "pipelines.weave.works/v1alpha1",
+        "kind": "Pipeline",
+        "metadata": {"name": "podinfo"},
+        "spec": {
+            "appRef": {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": "podinfo"},
+            "environments": [{"name": "dev", "targets": []}, {"name": "prod", "targets": []}],
+            "promotion": promotion,
+        }
+    }))
+    .unwrap()
+}
+
+fn pull_request(url: &str) -> PullRequest {
+    PullRequest {
+        url: url.parse().unwrap(),
+        branch: "main".into(),
+        secret: "git".into(),
+        provider: Some(Provider::GitHub),
+        api_url: None,
+        updates: vec![],
+    }
+}
+
+#[test]
+fn both_shapes_become_one() {
+    #[track_caller]
+    fn check(promotion: &Value, manual: bool, strategy: Strategy, hmac_secret: Option<&str>) {
+        let expect = Promotion {
+            field: "spec.promotion".into(),
+            manual,
+            strategy,
+            hmac_secret: hmac_secret.map(ToOwned::to_owned),
+        };
+        assert_eq!(pipeline(promotion).promotion("prod"), Ok(Some(expect)));
+    }
+
+    let url = "https://github.com/org/fleet.git";
+    check(
+        &json!({"pullRequest": {"url": url, "branch": "main", "secretRef": "git", "provider": "github"}}),
+        false,
+        Strategy::PullRequest(pull_request(url)),
+        None,
+    );
+    check(
+        &json!({"strategy": {"pull-request": {
+            "type": "github", "url": url, "baseBranch": "main", "secretRef": {"name": "git"}
+        }}}),
+        false,
+        Strategy::PullRequest(pull_request(url)),
+        None,
+    );
+    check(
+        &json!({
+            "manual": true,
+            "hmacSecretRef": "hmac",
+            "pullRequest": {"url": url, "secretRef": "git", "provider": "github"}
+        }),
+        true,
+        Strategy::PullRequest(pull_request(url)),
+        Some("hmac"),
+    );
+    check(
+        &json!({"manual": true, "strategy": {
+            "pull-request": {"type": "github", "url": url, "baseBranch": "main", "secretRef": {"name": "git"}},
+            "secretRef": {"name": "hmac"}
+        }}),
+        true,
+        Strategy::PullRequest(pull_request(url)),
+        Some("hmac"),
+    );
+    check(
+        &json!({"webhook": {"url": "https://ci.example.com/hook", "secretRef": "ci"}}),
+        false,
+        Strategy::Webhook(Webhook {
+            url: Some("https://ci.example.com/hook".parse().unwrap()),
+            secret: Some("ci".into()),
+        }),
+        None,
+    );
+    check(
+        &json!({"webhook": {"secretRef": "ci"}}),
+        false,
+        Strategy::Webhook(Webhook { url: None, secret: Some("ci".into()) }),
+        None,
+    );
+    check(&json!({"strategy": {"notification": {}}}), false, Strategy::Notification, None);
+}
+
+#[test]
+fn repository_addresses() {
+    #[track_caller]
+    fn check(url: &str, expect: Result<&str, &str>) {
+        let got = repository_url("url", url).map(String::from).map_err(|error| error.to_string());
+        assert_eq!(got.as_deref().map_err(String::as_str), expect);
+    }
+
+    check("https://github.com/org/fleet.git", Ok("https://github.com/org/fleet.git"));
+    check("https://git.example.com:8443/sub/path/fleet", Ok("https://git.example.com:8443/sub/path/fleet"));
+    check("ssh://git@github.com/org/fleet.git", Ok("ssh://git@github.com/org/fleet.git"));
+    check("ssh://git@github.com:2222/org/fleet.git", Ok("ssh://git@github.com:2222/org/fleet.git"));
+    check("git@github.com:org/fleet.git", Ok("ssh://git@github.com/org/fleet.git"));
+    check("git@github.com:/org/fleet.git", Ok("ssh://git@github.com/org/fleet.git"));
+
+    let credentials = Err("url: must not hold credentials; put them into the Secret that secretRef names");
+    check("https://user@github.com/org/fleet.git", credentials);
+    check("https://user:pass@github.com/org/fleet.git", credentials);
+    check("https://:pass@github.com/org/fleet.git", credentials);
+    check("ssh://git:pass@github.com/org/fleet.git", credentials);
+
+    let scheme = Err("url: must begin with https:// or ssh://, or be user@host:path");
+    check("http://github.com/org/fleet.git", scheme);
+    check("file:///srv/fleet.git", scheme);
+    check("git://github.com/org/fleet.git", scheme);
+    check("ext::sh -c true", scheme);
+    check("user:pass@github.com:org/fleet.git", scheme);
+
+    check("ssh:///org/fleet.git", Err("url: names no host; write it as https://host/path"));
+    check(
+        "github.com/org/fleet",
+        Err("url: is not a URL (relative URL without a base); write it as https://host/path"),
+    );
+    check("", Err("url: is not a URL (relative URL without a base); write it as https://host/path"));
+}
+
+#[test]
+fn the_environments_own_promotion_wins_as_a_whole() {
+    let mut pipeline = pipeline(&json!({"manual": true, "hmacSecretRef": "hmac", "strategy": null,
+        "pullRequest": {"url": "https://github.com/org/fleet", "secretRef": "git"}}));
+    pipeline.spec.environments[1].promotion =
+        Some(serde_json::from_value(json!({"webhook": {"secretRef": "ci"}})).unwrap());
+
+    let own = pipeline.promotion("prod").unwrap().unwrap();
+    assert_eq!(own.field, "spec.environments[1].promotion");
+    assert_eq!((own.manual, own.hmac_secret), (false, None));
+    assert_eq!(own.strategy, Strategy::Webhook(Webhook { url: None, secret: Some("ci".into()) }));
+    let shared = pipeline.promotion("dev").unwrap().unwrap();
+    assert_eq!((shared.field.as_str(), shared.manual), ("spec.promotion", true));
+}
+
+#[test]
+fn no_promotion_and_no_environment() {
+    let mut pipeline = pipeline(&json!({"strategy": {"notification": {}}}));
+    pipeline.spec.promotion = None;
+    assert_eq!(pipeline.promotion("prod"), Ok(None));
+    assert_eq!(
+        pipeline.promotion("moon").unwrap_err().to_string(),
+        r#"spec.environments: there is no environment "moon"; name one of spec.environments"#
+    );
+}
+
+#[test]
+fn errors_never_show_the_value() {
+    let promotion = json!({"webhook": {"url": "https://user:hunter2@ci.example.com/hunter2"}});
+    let error = pipeline(&promotion).promotion("prod").unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+}

@@ -1,0 +1,245 @@
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rules;
+
+/// How to promote: exactly one of `pullRequest`, `webhook`, `strategy.pull-request` and `strategy.notification`.
+///
+/// `strategy` is the shape that the first pipeline-controller shipped; the other fields are today's. One promotion uses
+/// one of the two shapes. [`crate::Pipeline::promotion`] turns both into one form.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::exactly_one_strategy(), validation = rules::one_shape())]
+pub struct Promotion {
+    /// Wait for an approval before promoting. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual: Option<bool>,
+    /// Promote by a pull request to a configuration repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<PullRequestSpec>,
+    /// Promote by an event that is sent to a system of your own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookSpec>,
+    /// Name of the Secret whose `hmac-key` signs incoming events and approvals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name("hmacSecretRef"))]
+    pub hmac_secret_ref: Option<String>,
+    /// The shape of the first pipeline-controller, accepted unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<ShippedStrategy>,
+}
+
+/// A promotion by pull request.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PullRequestSpec {
+    /// The configuration repository: `https://…`, `ssh://…` or `git@host:path`, without credentials.
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = rules::repository_scheme(), validation = rules::repository_user())]
+    pub url: String,
+    /// The branch that the pull request is to be merged into.
+    #[serde(default = "main_branch")]
+    #[schemars(length(min = 1, max = 250))]
+    #[x_kube(validation = rules::branch("branch"))]
+    pub branch: String,
+    /// Name of the Secret that holds the credentials of repository and API: `token`, or `username` and `password`.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name("secretRef"))]
+    pub secret_ref: String,
+    /// The kind of host. Default: known from well-known host names, such as github.com.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// Base URL of the host's API, where it cannot be derived from `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = rules::https("apiUrl"), validation = rules::no_user("apiUrl"))]
+    pub api_url: Option<String>,
+    /// The fields to change in manifests that carry no `$promotion` markers. Default: what the markers say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::schema::null_is_default")]
+    #[schemars(length(max = 32))]
+    pub updates: Vec<Update>,
+}
+
+fn main_branch() -> String {
+    "main".to_owned()
+}
+
+/// Hosts of pull requests.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provider {
+    /// github.com and GitHub Enterprise.
+    #[serde(rename = "github")]
+    GitHub,
+    /// gitlab.com and GitLab's own installations.
+    #[serde(rename = "gitlab")]
+    GitLab,
+    /// Gitea.
+    Gitea,
+    /// Forgejo, which speaks Gitea's API.
+    Forgejo,
+    /// Bitbucket Server and Data Center.
+    BitbucketServer,
+    /// bitbucket.org.
+    BitbucketCloud,
+    /// Azure DevOps Services and Server.
+    #[serde(rename = "azure-devops")]
+    AzureDevOps,
+}
+
+impl Provider {
+    /// The name as it stands in a manifest.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GitHub => "github",
+            Self::GitLab => "gitlab",
+            Self::Gitea => "gitea",
+            Self::Forgejo => "forgejo",
+            Self::BitbucketServer => "bitbucket-server",
+            Self::BitbucketCloud => "bitbucket-cloud",
+            Self::AzureDevOps => "azure-devops",
+        }
+    }
+}
+
+/// One field to change: which files, which document in them, which field, and to what.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Update {
+    /// Path of the file from the root of the repository; may be a glob.
+    #[schemars(length(min = 1, max = 512))]
+    pub file: String,
+    /// Which document of the file. Default: the one that has the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<DocumentSelector>,
+    /// Path of the field in the document, for example `spec.chart.spec.version`.
+    #[schemars(length(min = 1, max = 512))]
+    pub path: String,
+    /// Template of the new value, for example `v{{ revision }}`. Default: the revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub value: Option<String>,
+}
+
+/// Selects documents of a file; a document must agree with each field that is set.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentSelector {
+    /// `apiVersion` of the document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 317))]
+    pub api_version: Option<String>,
+    /// `kind` of the document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: Option<String>,
+    /// `metadata.namespace` of the document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// `metadata.name` of the document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Option<String>,
+    /// Position of the document in its file, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 9999))]
+    pub index: Option<i32>,
+}
+
+/// A promotion by webhook: `url`, the Secret's `address`, or both (the Secret's wins).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::webhook_address())]
+pub struct WebhookSpec {
+    /// Where to send the event: `https://…`, without credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = rules::https("url"), validation = rules::no_user("url"))]
+    pub url: Option<String>,
+    /// Name of the Secret with the keys `address`, `proxy`, `token` (signs the event) and `headers`, each optional.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name("secretRef"))]
+    pub secret_ref: Option<String>,
+}
+
+/// `promotion.strategy` as the
+/// [first pipeline-controller](https://github.com/weaveworks/pipeline-controller/blob/main/api/v1alpha1/pipeline_types.go)
+/// shipped it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShippedStrategy {
+    /// Promote by a pull request to a configuration repository.
+    #[serde(rename = "pull-request", default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<ShippedPullRequest>,
+    /// Promote by a Kubernetes Event that Flux' notification-controller forwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notification: Option<Notification>,
+    /// The Secret whose `hmac-key` signs incoming events and approvals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretName>,
+}
+
+/// `promotion.strategy.pull-request`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShippedPullRequest {
+    /// The kind of host.
+    #[serde(rename = "type")]
+    pub type_: ShippedProvider,
+    /// The configuration repository: `https://…`, `ssh://…` or `git@host:path`, without credentials.
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = rules::repository_scheme(), validation = rules::repository_user())]
+    pub url: String,
+    /// The branch that the pull request is to be merged into.
+    #[schemars(length(min = 1, max = 250))]
+    #[x_kube(validation = rules::branch("baseBranch"))]
+    pub base_branch: String,
+    /// The Secret that holds the credentials: `username` and `password` for git, `token` for the API.
+    pub secret_ref: SecretName,
+}
+
+/// The hosts that `promotion.strategy.pull-request.type` can name.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShippedProvider {
+    /// github.com and GitHub Enterprise.
+    #[serde(rename = "github")]
+    GitHub,
+    /// gitlab.com and GitLab's own installations.
+    #[serde(rename = "gitlab")]
+    GitLab,
+    /// Bitbucket Server and Data Center.
+    BitbucketServer,
+    /// Azure DevOps, which the first controller implemented though its CRD refused it.
+    #[serde(rename = "azure-devops")]
+    AzureDevOps,
+}
+
+impl From<ShippedProvider> for Provider {
+    fn from(shipped: ShippedProvider) -> Self {
+        match shipped {
+            ShippedProvider::GitHub => Self::GitHub,
+            ShippedProvider::GitLab => Self::GitLab,
+            ShippedProvider::BitbucketServer => Self::BitbucketServer,
+            ShippedProvider::AzureDevOps => Self::AzureDevOps,
+        }
+    }
+}
+
+/// `promotion.strategy.notification`, which has no fields.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notification {}
+
+/// A reference to a Secret in the Pipeline's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SecretName {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name("secretRef.name"))]
+    pub name: String,
+}

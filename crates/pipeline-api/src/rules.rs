@@ -1,0 +1,124 @@
+//! What the API server checks, as CEL rules; next to each, the same check in Rust for objects that were stored before
+//! there was a rule.
+
+use kube::core::{Reason, Rule};
+
+fn rule(cel: &str, message: String) -> Rule {
+    Rule { message: Some(kube::core::Message::Message(message)), ..Rule::new(cel) }
+}
+
+/// A DNS label, [RFC 1123](https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names).
+pub(crate) fn label(field: &str) -> Rule {
+    rule(r"self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", format!("{field} {LABEL}"))
+}
+
+pub(crate) const LABEL: &str =
+    "must be a DNS label: at most 63 lower-case letters, digits and '-', with a letter or digit at both ends";
+
+pub(crate) fn is_label(text: &str) -> bool {
+    text.len() <= 63 && !text.contains('.') && is_object_name(text)
+}
+
+/// The name of a Kubernetes object: it becomes part of a URL's path, so nothing that steers a path may be in it.
+/// [RFC 1123 subdomain](https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names).
+pub(crate) fn object_name(field: &str) -> Rule {
+    rule(r"self.matches('^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$')", format!("{field} {OBJECT_NAME}"))
+}
+
+pub(crate) const OBJECT_NAME: &str = "must be the name of an object: at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends";
+
+pub(crate) fn is_object_name(text: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let bytes = text.as_bytes();
+    bytes.len() <= 253
+        && edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.iter().all(|byte| edge(Some(byte)) || matches!(byte, b'-' | b'.'))
+}
+
+pub(crate) fn unique_environment_names() -> Rule {
+    rule(
+        "self.all(one, self.exists_one(other, other.name == one.name))",
+        "environments must have different names".to_owned(),
+    )
+}
+
+pub(crate) fn exactly_one_strategy() -> Rule {
+    rule(
+        "[has(self.pullRequest), has(self.webhook), \
+         has(self.strategy) && has(self.strategy.pull__dash__request), \
+         has(self.strategy) && has(self.strategy.notification)].exists_one(present, present)",
+        format!("promotion {ONE_STRATEGY}"),
+    )
+}
+
+pub(crate) const ONE_STRATEGY: &str =
+    "needs exactly one of pullRequest, webhook, strategy.pull-request and strategy.notification";
+
+pub(crate) fn one_shape() -> Rule {
+    rule(
+        "!has(self.strategy) || !(has(self.pullRequest) || has(self.webhook) || has(self.hmacSecretRef))",
+        format!("promotion {ONE_SHAPE}"),
+    )
+    .reason(Reason::FieldValueForbidden)
+}
+
+pub(crate) const ONE_SHAPE: &str =
+    "mixes two shapes: use pullRequest or webhook (with hmacSecretRef), or strategy alone";
+
+pub(crate) fn repository_scheme() -> Rule {
+    rule(
+        r"self.matches('^(https://|ssh://|[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:)[^/?#\\x00-\\x20\\x7f][^\\x00-\\x20\\x7f]*$')",
+        "url must begin with https:// or ssh:// and a host, or be user@host:path, without blanks".to_owned(),
+    )
+}
+
+/// The user of an SSH URL is part of the address (`git`), a password never is.
+pub(crate) fn repository_user() -> Rule {
+    rule(
+        r"!self.matches('^https://[^/?#]*@') && !self.matches('^ssh://[^/?#@]*:[^/?#]*@')",
+        "url must not hold credentials: put them into the Secret that secretRef names".to_owned(),
+    )
+    .reason(Reason::FieldValueForbidden)
+}
+
+pub(crate) fn https(field: &str) -> Rule {
+    rule(r"self.matches('^https://[^ ]+$')", format!("{field} must begin with https:// and a host, without blanks"))
+}
+
+pub(crate) fn no_user(field: &str) -> Rule {
+    rule(
+        r"!self.matches('^https://[^/?#]*@')",
+        format!("{field} must not hold credentials: put them into the Secret that secretRef names"),
+    )
+    .reason(Reason::FieldValueForbidden)
+}
+
+/// [git check-ref-format](https://git-scm.com/docs/git-check-ref-format).
+pub(crate) fn branch(field: &str) -> Rule {
+    rule(
+        r"self != '@' && !self.matches('[\\x00-\\x20\\x7f~^:?*\\[\\\\]|[.][.]|@[{]|//|/[.]|[.]lock(/|$)|^[-./]|[./]$')",
+        format!("{field} {BRANCH}"),
+    )
+}
+
+pub(crate) const BRANCH: &str = "must be the name of a branch, without refs/heads/";
+
+pub(crate) fn is_branch(text: &str) -> bool {
+    let refused = |byte: u8| byte <= b' ' || byte == 0x7f || b"~^:?*[\\".contains(&byte);
+    !matches!(text, "" | "@")
+        && text.len() <= 250
+        && !text.bytes().any(refused)
+        && !text.starts_with('-')
+        && !text.ends_with('.')
+        && !text.contains("..")
+        && !text.contains("@{")
+        && text.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"))
+}
+
+pub(crate) fn webhook_address() -> Rule {
+    rule("has(self.url) || has(self.secretRef)", format!("webhook {WEBHOOK_ADDRESS}"))
+        .reason(Reason::FieldValueRequired)
+}
+
+pub(crate) const WEBHOOK_ADDRESS: &str = "needs url, or secretRef with the key 'address' in that Secret";

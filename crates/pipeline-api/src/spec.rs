@@ -1,0 +1,156 @@
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Promotion, rules, schema, status::PipelineStatus};
+
+/// What a `Pipeline` asks for.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "pipelines.weave.works",
+    version = "v1alpha1",
+    kind = "Pipeline",
+    plural = "pipelines",
+    shortname = "pl",
+    category = "gitops",
+    namespaced,
+    status = "PipelineStatus",
+    derive = "PartialEq",
+    doc = "Moves an application through ordered environments: when a revision is ready in one, it is promoted to the next.",
+    printcolumn(name = "App Kind", type_ = "string", json_path = ".spec.appRef.kind"),
+    printcolumn(name = "App Name", type_ = "string", json_path = ".spec.appRef.name"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    ),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[cfg_attr(feature = "cel", kube(cel))]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::null_is_absent)]
+pub struct PipelineSpec {
+    /// The application that moves; each target holds one object of this kind and name.
+    pub app_ref: AppRef,
+    /// The environments in the order of promotion: the first is where new revisions appear, each later one is promoted to.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["name".into()]),
+        validation = rules::unique_environment_names()
+    )]
+    pub environments: Vec<Environment>,
+    /// How to promote to an environment that has no `promotion` of its own. Without any, nothing is promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<Promotion>,
+    /// Stop promoting and following promotions until this is taken away; what is open stays open.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub suspend: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The application object that is looked up in each target's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AppRef {
+    /// API version of the application, for example `helm.toolkit.fluxcd.io/v2`.
+    #[schemars(length(min = 1, max = 317))]
+    pub api_version: String,
+    /// Kind of the application, for example `HelmRelease`.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// Name of the application object, the same in each target.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name("name"))]
+    pub name: String,
+}
+
+/// A stage that the application passes, made of the places where it runs in that stage.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Environment {
+    /// Name of the environment, for example `dev`; a DNS label, for it becomes part of branch names and URLs.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::label("name"))]
+    pub name: String,
+    /// Where the application runs in this environment.
+    #[schemars(length(max = 100))]
+    pub targets: Vec<Target>,
+    /// How to promote to this environment; replaces the pipeline's `promotion` as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<Promotion>,
+    /// When a revision in this environment counts as ready to go on to the next one. Default: `AllTargetsReady`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promote_when: Option<PromoteWhen>,
+}
+
+/// When a revision may leave an environment.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PromoteWhen {
+    /// Every target is ready at the revision.
+    #[default]
+    AllTargetsReady,
+    /// At least one target is ready at the revision.
+    AnyTargetReady,
+}
+
+/// One place where the application runs.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Namespace of the application object on the target's cluster.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::label("namespace"))]
+    pub namespace: String,
+    /// The cluster that holds the application; none: the one that holds the Pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_ref: Option<ClusterRef>,
+    /// How the state of the application becomes known. Default: `Watch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observe: Option<Observe>,
+}
+
+/// How the state of a target becomes known.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Observe {
+    /// The controller watches the application object.
+    #[default]
+    Watch,
+    /// A signed Flux event reports it, for clusters that cannot be reached from here.
+    Event,
+}
+
+/// A reference to the object that describes a remote cluster.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterRef {
+    /// API version of the cluster object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 317))]
+    pub api_version: Option<String>,
+    /// Kind of the cluster object.
+    pub kind: ClusterKind,
+    /// Name of the cluster object.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name("name"))]
+    pub name: String,
+    /// Namespace of the cluster object. Default: the Pipeline's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = rules::label("namespace"))]
+    pub namespace: Option<String>,
+}
+
+/// The kinds that can describe a remote cluster.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterKind {
+    /// [GitopsCluster](https://github.com/weaveworks/cluster-controller), whose Secret holds a kubeconfig.
+    GitopsCluster,
+}

@@ -1,0 +1,229 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{ClusterRef, schema};
+
+/// How many ended promotions an environment remembers.
+pub const HISTORY_MAX: usize = 10;
+
+/// The longest text, in characters, that the controller writes into a field of the status; [`text`] cuts to it.
+pub const TEXT_MAX: usize = 4096;
+
+/// What the controller found and did.
+///
+/// A Pipeline without a status shows `observedGeneration: -1`, so that tools which know
+/// [kstatus](https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md) see it as in progress.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::null_is_absent_and_no_rules, extend("default" = {"observedGeneration": -1}))]
+pub struct PipelineStatus {
+    /// The generation of the spec that the status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled, PromotionPending and Unsupported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "schema::null_is_default")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// What is known of each environment, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "environments")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub environments: BTreeMap<String, EnvironmentStatus>,
+    /// The value of the annotation `reconcile.fluxcd.io/requestedAt` that was last acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub last_handled_reconcile_at: Option<String>,
+}
+
+/// What is known of an environment.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentStatus {
+    /// The revision that waits for an approval to enter this environment.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "waiting_approval")]
+    pub waiting_approval: Option<WaitingApproval>,
+    /// What was found in each target, in the order of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "schema::null_is_default")]
+    #[schemars(length(max = 100))]
+    pub targets: Vec<TargetStatus>,
+    /// The promotion to this environment that is under way, or the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<PromotionStatus>,
+    /// Earlier promotions to this environment, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "schema::null_is_default")]
+    #[schemars(length(max = 10))]
+    pub history: Vec<PromotionStatus>,
+}
+
+/// A revision that waits for an approval.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingApproval {
+    /// The revision; the first pipeline-controller wrote an empty one for "nothing waits", which reads as none here.
+    #[schemars(length(max = 253))]
+    pub revision: String,
+}
+
+/// What was found in a target.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetStatus {
+    /// The application object that was looked for.
+    pub cluster_app_ref: ClusterAppRef,
+    /// The namespace that was looked in. The first pipeline-controller did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub namespace: Option<String>,
+    /// Whether the application is there and healthy at its revision.
+    pub ready: bool,
+    /// The revision that the application reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub revision: Option<String>,
+    /// Why the application is not ready or could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32768))]
+    pub error: Option<String>,
+}
+
+/// An application object and the cluster that holds it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterAppRef {
+    /// API version of the application object.
+    #[schemars(length(max = 317))]
+    pub api_version: String,
+    /// Kind of the application object.
+    #[schemars(length(max = 63))]
+    pub kind: String,
+    /// Name of the application object.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The remote cluster; none: the one that holds the Pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_ref: Option<ClusterRef>,
+}
+
+/// One promotion of one revision to one environment.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PromotionStatus {
+    /// Identity of the promotion, a UUID: the `Promotion-Id` of commits and pull requests, `promotionId` of events.
+    #[schemars(length(max = 36))]
+    pub id: String,
+    /// The revision that is promoted.
+    #[schemars(length(max = 253))]
+    pub revision: String,
+    /// Which promotion of this revision to this environment it is, from 1; it grows when the revision is promoted anew.
+    #[schemars(range(min = 1))]
+    pub sequence: i32,
+    /// How far the promotion is.
+    pub phase: Phase,
+    /// The pull request, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub url: Option<String>,
+    /// Attempts made, failed ones included.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub attempts: i32,
+    /// When the last attempt was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_attempt_time: Option<Time>,
+    /// When the next attempt is due, after a failure that may pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_time: Option<Time>,
+    /// When the promotion was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_time: Option<Time>,
+    /// When the promotion reached a phase that it does not leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_time: Option<Time>,
+    /// Who approved it, as the approval said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub approved_by: Option<String>,
+    /// What happened last, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub message: Option<String>,
+    /// The generation of the spec that the last attempt used: a terminal failure is tried again under another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The resourceVersion of the Secret that the last attempt used: a terminal failure is tried again with another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub secret_version: Option<String>,
+}
+
+/// How far a promotion is.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Waits for a person's approval; nothing was done yet.
+    AwaitingApproval,
+    /// Decided and not done yet: the first attempt is due, or a later one after a failure that may pass.
+    Pending,
+    /// The pull request is open.
+    Open,
+    /// The change is in: the pull request was merged, or the receiver accepted the event. The environment does not
+    /// report the revision yet.
+    Delivered,
+    /// The environment reports the revision and is ready.
+    Succeeded,
+    /// The repository already held the revision, so there was nothing to change. The environment does not report it yet.
+    AlreadyApplied,
+    /// A person closed the pull request without merging it; it is not opened again for this promotion.
+    Closed,
+    /// Another revision took its place before it was done.
+    Superseded,
+    /// An attempt failed in a way that a person must mend first.
+    Failed,
+}
+
+impl Phase {
+    /// The name as it stands in the status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::Pending => "Pending",
+            Self::Open => "Open",
+            Self::Delivered => "Delivered",
+            Self::Succeeded => "Succeeded",
+            Self::AlreadyApplied => "AlreadyApplied",
+            Self::Closed => "Closed",
+            Self::Superseded => "Superseded",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// Cuts a text for people to [`TEXT_MAX`] characters, with `…` for what is left out.
+#[must_use]
+pub fn text(whole: impl Into<String>) -> String {
+    let mut whole = whole.into();
+    if let Some((end, _)) = whole.char_indices().nth(TEXT_MAX - 1)
+        && whole.chars().nth(TEXT_MAX).is_some()
+    {
+        whole.truncate(end);
+        whole.push('…');
+    }
+    whole
+}
+
+fn waiting_approval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WaitingApproval>, D::Error> {
+    let stored = Option::<WaitingApproval>::deserialize(deserializer)?;
+    Ok(stored.filter(|waiting| !waiting.revision.is_empty()))
+}
+
+/// Go stores pointers here, so both the map and its values may be `null`.
+fn environments<'de, D>(deserializer: D) -> Result<BTreeMap<String, EnvironmentStatus>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let stored = Option::<BTreeMap<String, Option<EnvironmentStatus>>>::deserialize(deserializer)?;
+    Ok(stored.unwrap_or_default().into_iter().map(|(name, status)| (name, status.unwrap_or_default())).collect())
+}
