@@ -1,0 +1,239 @@
+//! What can go wrong, and what to do about it.
+
+use std::fmt;
+
+use egress::Retry;
+
+use crate::host::Provider;
+use crate::names::BranchName;
+use crate::{edit, git};
+
+/// A promotion that could not be done. [`Error::retry`] says whether asking again can help.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The provider is neither given nor known from the host's name.
+    #[error("cannot tell which software serves {host}: set `provider` to one of {}", Provider::names())]
+    ProviderUnknown {
+        /// The repository's host.
+        host: String,
+    },
+    /// The provider is known, but pull requests on it are not implemented.
+    #[error("pull requests on `{0}` are not supported yet")]
+    ProviderNotSupported(Provider),
+    /// The repository's URL does not name a repository of its provider.
+    #[error("{repository} is no repository of `{provider}`: expected a URL that ends in OWNER/NAME")]
+    NotARepository {
+        /// The repository's URL.
+        repository: String,
+        /// The provider.
+        provider: Provider,
+    },
+    /// The credentials hold nothing that the host's API takes.
+    #[error("the credentials for {host} hold no token: pull requests need one")]
+    NoToken {
+        /// The repository's host.
+        host: String,
+    },
+    /// The token cannot be sent in a header.
+    #[error("the token for {host} holds characters that no token has")]
+    BadToken {
+        /// The repository's host.
+        host: String,
+    },
+    /// `apiUrl` is not fit to be the base of an API.
+    #[error("`{url}` cannot be the base of an API: {reason}")]
+    BadApiUrl {
+        /// The URL without user info.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Nothing in the base branch is to be changed. Nothing was pushed.
+    #[error("no file on branch `{base}` of {repository} holds {target}{}", Others(notes))]
+    NoMatch {
+        /// What was looked for.
+        target: String,
+        /// The repository's URL.
+        repository: String,
+        /// The base branch.
+        base: BranchName,
+        /// What was seen instead, such as files that could not be parsed.
+        notes: Vec<edit::Note>,
+    },
+    /// A field was found, but cannot be changed safely. Nothing was pushed.
+    #[error("cannot change {target} on branch `{base}` of {repository}: {}", Notes(notes))]
+    NotEditable {
+        /// What was looked for.
+        target: String,
+        /// The repository's URL.
+        repository: String,
+        /// The base branch.
+        base: BranchName,
+        /// Each refusal with its file, line and reason.
+        notes: Vec<edit::Note>,
+    },
+    /// A branch with the promotion's name holds somebody else's commits.
+    #[error("branch `{branch}` of {repository} holds commits that this promotion did not make: delete or rename it")]
+    BranchTaken {
+        /// The branch.
+        branch: BranchName,
+        /// The repository's URL.
+        repository: String,
+    },
+    /// The branch changed each time that it was about to be written.
+    #[error("branch `{branch}` of {repository} keeps changing under this promotion")]
+    Contended {
+        /// The branch.
+        branch: BranchName,
+        /// The repository's URL.
+        repository: String,
+    },
+    /// The host does not know the branch that was just pushed.
+    #[error("{repository} has branch `{branch}`, but its host does not list it yet")]
+    HeadNotKnownYet {
+        /// The branch.
+        branch: BranchName,
+        /// The repository's URL.
+        repository: String,
+    },
+    /// The host answered with a failure.
+    #[error("cannot {call}: the host answered {status}{}", Said(message))]
+    Refused {
+        /// What was asked.
+        call: Call,
+        /// The HTTP status code.
+        status: u16,
+        /// The host's own message, trimmed.
+        message: String,
+        /// What a caller does about it.
+        retry: Retry,
+    },
+    /// The host answered with a redirect: the repository was renamed or moved.
+    #[error("cannot {call}: the host answered {status}, so the repository was renamed or moved: update its URL")]
+    Moved {
+        /// What was asked.
+        call: Call,
+        /// The HTTP status code.
+        status: u16,
+    },
+    /// The host's answer is not what its API documents.
+    #[error("cannot {call}: the host's answer cannot be understood")]
+    Answer {
+        /// What was asked.
+        call: Call,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The host gave more pages of pull requests than are read.
+    #[error("cannot {call}: there are more than {limit} pull requests to look through")]
+    TooMany {
+        /// What was asked.
+        call: Call,
+        /// How many are read.
+        limit: usize,
+    },
+    /// A request could not be built, sent or answered.
+    #[error("cannot {call}")]
+    Transport {
+        /// What was asked.
+        call: Call,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// What a caller does about it.
+        retry: Retry,
+    },
+    /// Editing was broken off: the process stops, or a defect was hit.
+    #[error("editing the files of {repository} was broken off")]
+    BrokenOff {
+        /// The repository's URL.
+        repository: String,
+        /// How it ended.
+        #[source]
+        source: tokio::task::JoinError,
+    },
+    /// The client for the host could not be made.
+    #[error(transparent)]
+    Egress(#[from] egress::Error),
+    /// Reading or writing the repository failed.
+    #[error(transparent)]
+    Git(#[from] git::Error),
+}
+
+impl Error {
+    /// What a caller does with this error; [`Retry::Never`] means that a person must change something first.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::ProviderUnknown { .. }
+            | Self::ProviderNotSupported(_)
+            | Self::NotARepository { .. }
+            | Self::NoToken { .. }
+            | Self::BadToken { .. }
+            | Self::BadApiUrl { .. }
+            | Self::NoMatch { .. }
+            | Self::NotEditable { .. }
+            | Self::BranchTaken { .. }
+            | Self::Moved { .. }
+            | Self::TooMany { .. } => Retry::Never,
+            Self::Contended { .. } | Self::HeadNotKnownYet { .. } | Self::Answer { .. } | Self::BrokenOff { .. } => {
+                Retry::Later
+            }
+            Self::Refused { retry, .. } | Self::Transport { retry, .. } => *retry,
+            Self::Egress(error) => error.retry(),
+            Self::Git(error) => error.retry(),
+        }
+    }
+}
+
+/// A request to a host's API, as errors name it: `create a pull request in owner/name on git.example.com`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// What was to be done, as in `create a pull request`.
+    pub action: &'static str,
+    /// The repository, as `owner/name`.
+    pub repository: String,
+    /// The host of the API.
+    pub host: String,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {} on {}", self.action, self.repository, self.host)
+    }
+}
+
+/// `: message`, or nothing.
+struct Said<'a>(&'a str);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
+    }
+}
+
+/// `; instead, …`, or nothing.
+struct Others<'a>(&'a [edit::Note]);
+
+impl fmt::Display for Others<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "; left alone: {}", Notes(self.0)) }
+    }
+}
+
+/// The first notes, each with file and line.
+struct Notes<'a>(&'a [edit::Note]);
+
+impl fmt::Display for Notes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 3;
+        for (index, note) in self.0.iter().take(SHOWN).enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{}:{}:{}: {}", note.path, note.line, note.column, note.text)?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Fetches a branch, changes files of it and pushes the change as a commit, without a `git` binary or a work tree.
+//!
+//! Only the tip of a branch is fetched, never its history, and what was fetched is kept in a cache, so that next time
+//! only what changed comes over the network. Commits are made in memory. A branch is written only if it still is where
+//! the caller knows it to be. No configuration of the user or the system is read.
+//!
+//! The futures must be awaited on a Tokio runtime with IO and time. Dropping one ends its work soon after.
+
+mod cache;
+mod commit;
+mod error;
+mod fetch;
+mod http;
+mod link;
+mod operation;
+mod push;
+mod session;
+mod snapshot;
+mod text;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use egress::Egress;
+use gix::bstr::ByteSlice as _;
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use self::cache::{Cache, Store};
+use self::fetch::Tip;
+use self::link::Link;
+use self::push::{Outcome, Update};
+use self::session::Session;
+use self::snapshot::object_id;
+use crate::names::{BranchName, CommitId, RepoUrl, TreeId};
+
+pub use self::error::{Cause, Error};
+pub use self::snapshot::{Found, SkipReason, Skipped, Snapshot};
+
+/// A git client with a cache. Clones share the cache.
+///
+/// The cache directory may be shared with other processes, and be deleted while none uses it. It is private to the
+/// user that runs the process, and what is in it is read back only for the same URL, credentials and identity.
+#[derive(Clone)]
+pub struct Git {
+    egress: Egress,
+    cache: Arc<Cache>,
+    limits: Limits,
+}
+
+/// A repository and who reads and writes it.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// The repository.
+    pub url: RepoUrl,
+    /// Trust, client certificate and proxy of the connection.
+    pub identity: egress::Identity,
+    /// The user name for HTTP basic authentication; with a token often an arbitrary one.
+    pub username: Option<String>,
+    /// The password or token. It is sent to the origin of `url` alone.
+    pub password: Option<SecretString>,
+}
+
+/// What a repository and its server may cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The time for one operation as a whole, with all its requests.
+    pub deadline: Duration,
+    /// The longest pack that is fetched, in bytes as transferred.
+    pub pack: u64,
+    /// The longest object that a pack may hold, in bytes. Objects are held in memory while a pack is indexed.
+    pub object: u64,
+    /// The longest file that is read, in bytes.
+    pub file: u64,
+    /// The longest content of all files that are found together, in bytes.
+    pub found: u64,
+    /// The deepest nesting of directories.
+    pub depth: u64,
+    /// The largest number of files and directories of a commit.
+    pub entries: u64,
+}
+
+impl Default for Limits {
+    /// 5 minutes, packs of 1 GiB, objects of 256 MiB, files of 4 MiB, 64 MiB of found files, 64 levels, 1 million entries.
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(300),
+            pack: 1 << 30,
+            object: 256 << 20,
+            file: 4 << 20,
+            found: 64 << 20,
+            depth: 64,
+            entries: 1_000_000,
+        }
+    }
+}
+
+/// Who a commit says made it, as author and as committer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// The name.
+    pub name: String,
+    /// The mail address.
+    pub email: String,
+}
+
+/// A commit to be made: new content for files that are in the snapshot already.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// Path and new content of each file. Its mode stays as it is.
+    pub files: &'a [(&'a str, &'a [u8])],
+    /// The message, with its trailers.
+    pub message: &'a str,
+    /// The author and committer.
+    pub author: &'a Author,
+    /// When the commit is made; it is written in UTC with whole seconds, and not before 1970.
+    pub when: Timestamp,
+}
+
+/// How a push ended, if nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// The branch is at this commit.
+    Done(CommitId),
+    /// The branch was not where it was expected, and nothing was changed.
+    Stale {
+        /// Where it is; `None` if it does not exist.
+        actual: Option<CommitId>,
+    },
+}
+
+/// How the deletion of a branch ended, if nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// The branch does not exist any more.
+    Done,
+    /// The branch was not where it was expected, and nothing was changed.
+    Stale {
+        /// Where it is.
+        actual: CommitId,
+    },
+}
+
+/// What a commit says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitInfo {
+    /// The commit.
+    pub id: CommitId,
+    /// Its tree.
+    pub tree: TreeId,
+    /// Its parents; none for a first commit.
+    pub parents: Vec<CommitId>,
+    /// Its message as it is written, trailers included.
+    pub message: String,
+}
+
+impl Git {
+    /// A client whose cache is in `cache_dir`, which is made when first needed.
+    pub fn new(egress: Egress, cache_dir: impl Into<PathBuf>, limits: Limits) -> Self {
+        Self { egress, cache: Arc::new(Cache::new(cache_dir.into())), limits }
+    }
+
+    /// Fetches the tip of `branch`, and only what the cache lacks of it.
+    ///
+    /// # Errors
+    /// [`Error::BranchNotFound`] and [`Error::EmptyRepository`] besides all that can go wrong on the way. An object store
+    /// that cannot be read is made new, once, before [`Error::Objects`] is given back.
+    pub async fn fetch(&self, remote: &Remote, branch: &BranchName) -> Result<Snapshot, Error> {
+        let link = self.link(remote)?;
+        let fetched = self.fetch_tip(&link, branch, Snapshot::new).await?;
+        let (url, branch) = (link.url.clone(), branch.clone());
+        match fetched {
+            Fetched::Commit(snapshot) => Ok(snapshot),
+            Fetched::NoBranch => Err(Error::BranchNotFound { url, branch }),
+            Fetched::NoCommits => Err(Error::EmptyRepository { url, branch }),
+        }
+    }
+
+    /// What the commit at the head of `branch` says; `None` if there is no such branch.
+    ///
+    /// # Errors
+    /// As [`Git::fetch`], but for the missing branch.
+    pub async fn head_commit(&self, remote: &Remote, branch: &BranchName) -> Result<Option<CommitInfo>, Error> {
+        let link = self.link(remote)?;
+        let fetched = self.fetch_tip(&link, branch, |link, store, tip| {
+            commit::info(&store, tip).map_err(|error| store.failure(link, &error))
+        });
+        match fetched.await? {
+            Fetched::Commit(info) => Ok(Some(info)),
+            Fetched::NoBranch | Fetched::NoCommits => Ok(None),
+        }
+    }
+
+    /// Commits `change` on top of `snapshot` and makes `head` point to that commit, provided that it points to
+    /// `expected_old` now, or does not exist if that is `None`.
+    ///
+    /// # Idempotency
+    /// The same change at the same time is the same commit, and pushing it again is [`Pushed::Done`]. When the
+    /// connection breaks before the server's answer is there, the branch is read to see what happened.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the text of the server's hook; [`Error::NotAFile`] and [`Error::NothingToCommit`] before
+    /// anything is sent. After any other error the branch is as it was, or its state is unknown; looking at it again
+    /// tells.
+    pub async fn commit_and_push(
+        &self,
+        remote: &Remote,
+        snapshot: &Snapshot,
+        change: Change<'_>,
+        head: &BranchName,
+        expected_old: Option<CommitId>,
+    ) -> Result<Pushed, Error> {
+        let link = self.link(remote)?;
+        let snapshot = snapshot.clone();
+        let files = commit::owned(change.files);
+        let (message, author, when) = (change.message.to_owned(), change.author.clone(), change.when);
+        let (branch, old) = (head.clone(), expected_old.map(|id| object_id(id.as_bytes())));
+        self.run(&Arc::clone(&link), std::future::ready(()), move |operation, ()| {
+            let commit = commit::Edit::new(&snapshot, &files)?.commit(&message, &author, when)?;
+            let update = Update { branch, old, new: Some((commit.id, commit.pack)) };
+            Ok(match push::push(&link, operation, &update)? {
+                Outcome::Done => Pushed::Done(commit::commit_id(commit.id)),
+                Outcome::Stale(actual) => Pushed::Stale { actual: actual.map(commit::commit_id) },
+            })
+        })
+        .await
+    }
+
+    /// The branches whose names begin with `prefix`, and their commits. `prefix` may end within a name.
+    ///
+    /// # Errors
+    /// As [`Git::fetch`]; no branch at all is no error.
+    pub async fn refs(&self, remote: &Remote, prefix: &str) -> Result<Vec<(BranchName, CommitId)>, Error> {
+        let link = self.link(remote)?;
+        let prefix = format!("refs/heads/{prefix}");
+        self.run(&Arc::clone(&link), std::future::ready(()), move |operation, ()| {
+            let refs = Session::read(&link, operation)?.refs(&[&prefix])?;
+            let branches = refs.into_iter().filter_map(|(name, target)| {
+                let name = name.strip_prefix(b"refs/heads/")?.to_str().ok()?.parse().ok()?;
+                Some((name, commit::commit_id(target)))
+            });
+            Ok(branches.collect())
+        })
+        .await
+    }
+
+    /// Deletes `branch`, provided that it points to `expected_old`.
+    ///
+    /// # Idempotency
+    /// A branch that does not exist is deleted.
+    ///
+    /// # Errors
+    /// As [`Git::commit_and_push`].
+    pub async fn delete_branch(
+        &self,
+        remote: &Remote,
+        branch: &BranchName,
+        expected_old: CommitId,
+    ) -> Result<Deleted, Error> {
+        let link = self.link(remote)?;
+        let update = Update { branch: branch.clone(), old: Some(object_id(expected_old.as_bytes())), new: None };
+        self.run(&Arc::clone(&link), std::future::ready(()), move |operation, ()| {
+            Ok(match push::push(&link, operation, &update)? {
+                Outcome::Done | Outcome::Stale(None) => Deleted::Done,
+                Outcome::Stale(Some(actual)) => Deleted::Stale { actual: commit::commit_id(actual) },
+            })
+        })
+        .await
+    }
+
+    fn link(&self, remote: &Remote) -> Result<Arc<Link>, Error> {
+        Link::new(&self.egress, remote, &self.limits).map(Arc::new)
+    }
+
+    async fn fetch_tip<T: Send + 'static>(
+        &self,
+        link: &Arc<Link>,
+        branch: &BranchName,
+        read: impl FnOnce(&Arc<Link>, Arc<Store>, gix::ObjectId) -> Result<T, Error> + Send + 'static,
+    ) -> Result<Fetched<T>, Error> {
+        let (cache, key) = (Arc::clone(&self.cache), link.cache_key.clone());
+        let (link, branch) = (Arc::clone(link), branch.clone());
+        self.run(&Arc::clone(&link), async move { cache.lock(&key).await }, move |operation, mut entry| {
+            Ok(match fetch::fetch(&mut entry, &link, operation, &branch)? {
+                Tip::At(tip, store) => Fetched::Commit(read(&link, store, tip)?),
+                Tip::NoBranch => Fetched::NoBranch,
+                Tip::NoCommits => Fetched::NoCommits,
+            })
+        })
+        .await
+    }
+
+    async fn run<P: Send + 'static, T: Send + 'static>(
+        &self,
+        link: &Link,
+        prepare: impl Future<Output = P>,
+        work: impl FnOnce(&Arc<operation::Operation>, P) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        operation::run(&link.url, self.limits.deadline, prepare, work).await
+    }
+}
+
+impl std::fmt::Debug for Git {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Git").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+enum Fetched<T> {
+    Commit(T),
+    NoBranch,
+    NoCommits,
+}

@@ -1,0 +1,74 @@
+//! Blocking work on a thread of its own, which ends when nobody waits for it any longer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+use crate::names::RepoUrl;
+
+/// Tells blocking work that it is no longer wanted, and lets it wait for futures.
+pub(super) struct Operation {
+    runtime: Handle,
+    cancelled: CancellationToken,
+    interrupt: AtomicBool,
+}
+
+impl Operation {
+    /// Waits for `future`; `None` if the work was cancelled before it was done.
+    pub(super) fn wait<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.runtime.block_on(self.cancelled.run_until_cancelled(future))
+    }
+
+    /// Becomes true when the work is cancelled, for loops that compute.
+    pub(super) fn interrupt(&self) -> &AtomicBool {
+        &self.interrupt
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs `work` with what `prepare` gives, on a thread that may block, for at most `deadline` in all.
+///
+/// When the deadline passes or the returned future is dropped, `work` is told to end and does so by itself; what
+/// `prepare` gave, such as a lock, is kept until then.
+pub(super) async fn run<P, T>(
+    url: &RepoUrl,
+    deadline: Duration,
+    prepare: impl Future<Output = P>,
+    work: impl FnOnce(&Arc<Operation>, P) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error>
+where
+    P: Send + 'static,
+    T: Send + 'static,
+{
+    let operation = Arc::new(Operation {
+        runtime: Handle::current(),
+        cancelled: CancellationToken::new(),
+        interrupt: AtomicBool::new(false),
+    });
+    let _cancel = CancelOnDrop(Arc::clone(&operation));
+    let all = async {
+        let prepared = prepare.await;
+        tokio::task::spawn_blocking(move || work(&operation, prepared)).await
+    };
+    match tokio::time::timeout(deadline, all).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(source)) => Err(Error::BrokenOff { url: url.clone(), source }),
+        Err(_) => Err(Error::Deadline { url: url.clone(), deadline }),
+    }
+}
+
+struct CancelOnDrop(Arc<Operation>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.interrupt.store(true, Ordering::Relaxed);
+        self.0.cancelled.cancel();
+    }
+}

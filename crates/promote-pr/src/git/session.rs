@@ -1,0 +1,242 @@
+//! A conversation with a git server: what refs it has, and the objects of one commit.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use gix::ObjectId;
+use gix::bstr::{BString, ByteSlice as _};
+use gix::progress::Discard;
+use gix_protocol::fetch::negotiate::{Action, Round, one_round};
+use gix_protocol::fetch::{Arguments, Context, Negotiate, Options, Response, Shallow, Tags};
+use gix_protocol::ls_refs::RefPrefixes;
+use gix_protocol::{Handshake, LsRefsCommand};
+use gix_transport::client::Capabilities;
+use gix_transport::client::blocking_io::http::Transport;
+use gix_transport::{Protocol, Service};
+
+use super::Error;
+use super::cache::{Store, describe};
+use super::error::Cause;
+use super::http::Bridge;
+use super::link::Link;
+use super::operation::Operation;
+use super::text::clean;
+
+/// How git servers know us in the protocol, beside the HTTP header.
+pub(super) const AGENT: &str = concat!("promote-pr/", env!("CARGO_PKG_VERSION"));
+
+pub(super) struct Session {
+    pub(super) link: Arc<Link>,
+    pub(super) transport: Transport<Bridge>,
+    pub(super) handshake: Handshake,
+    operation: Arc<Operation>,
+    bridge: Bridge,
+    action: &'static str,
+}
+
+impl Session {
+    /// Opens a conversation for reading.
+    pub(super) fn read(link: &Arc<Link>, operation: &Arc<Operation>) -> Result<Self, Error> {
+        let mut session = Self::open(link, operation, Service::UploadPack, "reading from the repository")?;
+        if session.handshake.server_protocol_version != Protocol::V2 {
+            session.handshake.capabilities =
+                without_deepen_relative(&session.handshake.capabilities).map_err(|error| session.failure(&error))?;
+        }
+        Ok(session)
+    }
+
+    /// Opens a conversation for writing.
+    pub(super) fn write(link: &Arc<Link>, operation: &Arc<Operation>) -> Result<Self, Error> {
+        Self::open(link, operation, Service::ReceivePack, "writing to the repository")
+    }
+
+    fn open(
+        link: &Arc<Link>,
+        operation: &Arc<Operation>,
+        service: Service,
+        action: &'static str,
+    ) -> Result<Self, Error> {
+        let bridge = Bridge::new(link, operation, action);
+        let failure = |error: &gix::Error| failure(link, &bridge, action, error);
+        let url = gix::url::parse(link.url.as_str()).map_err(|error| failure(&error))?;
+        let mut transport = Transport::new_http(bridge.clone(), url, Protocol::V2, false);
+        let handshake = gix_protocol::handshake(&mut transport, service, |_| Ok(None), Vec::new(), &mut Discard)
+            .map_err(|error| failure(&error))?;
+        let format = handshake.capabilities.capability("object-format");
+        if let Some(format) = format.and_then(|format| format.value()).filter(|format| *format != "sha1") {
+            let format = clean(format, &link.secrets);
+            return Err(Error::ObjectFormat { url: link.url.clone(), format });
+        }
+        Ok(Self { link: Arc::clone(link), operation: Arc::clone(operation), transport, handshake, bridge, action })
+    }
+
+    /// The server's refs whose full names begin with one of `prefixes`, and the objects that they point to.
+    pub(super) fn refs(&mut self, prefixes: &[&str]) -> Result<Vec<(BString, ObjectId)>, Error> {
+        let refs = match &self.handshake.refs {
+            Some(refs) => refs.clone(),
+            None => {
+                let mut filter = RefPrefixes::new();
+                filter.extend(prefixes.iter().map(|prefix| BString::from(*prefix)));
+                LsRefsCommand::new(Some(filter), &self.handshake.capabilities, ("agent", Some(AGENT.to_owned())))
+                    .invoke_blocking(&mut self.transport, &mut Discard, false)
+                    .map_err(|error| failure(&self.link, &self.bridge, self.action, &error))?
+            }
+        };
+        let refs = refs.iter().filter_map(|name| {
+            let (name, target, _) = name.unpack();
+            let wanted = prefixes.iter().any(|prefix| name.starts_with_str(prefix));
+            Some((name.to_owned(), target?.to_owned())).filter(|_| wanted)
+        });
+        Ok(refs.collect())
+    }
+
+    /// What the ref with this full name points to.
+    pub(super) fn target(&mut self, full_name: &str) -> Result<Option<ObjectId>, Error> {
+        let refs = self.refs(&[full_name])?;
+        Ok(refs.into_iter().find(|(name, _)| name == full_name).map(|(_, target)| target))
+    }
+
+    /// Fetches `commit` without its history into `store`.
+    ///
+    /// # Errors
+    /// [`Error::Objects`] if the objects came, but cannot be stored.
+    pub(super) fn fetch(mut self, commit: ObjectId, store: &Store) -> Result<(), Error> {
+        let repository = store.repository();
+        let shallow_file = repository.shallow_file().map_err(|error| store.failure(&self.link, &error))?;
+        let mut wish = Wish { commit, have: store.fetched() };
+        let mut pack_came = false;
+        let pack_options = gix_pack::bundle::write::Options {
+            alloc_limit_bytes: usize::try_from(self.link.limits.object).ok(),
+            ..Default::default()
+        };
+        self.bridge.expect_pack();
+        let fetched = gix_protocol::fetch(
+            &mut wish,
+            |pack, progress, interrupt| {
+                pack_came = true;
+                let written = gix_pack::Bundle::write_to_directory(
+                    pack,
+                    Some(&store.pack_directory()),
+                    progress,
+                    interrupt,
+                    Some(repository.objects.clone()),
+                    gix::hash::Kind::Sha1,
+                    pack_options,
+                )?;
+                if let Some(keep) = written.keep_path {
+                    std::fs::remove_file(keep).map_err(gix::Error::from_error)?;
+                }
+                Ok(true)
+            },
+            Discard,
+            self.operation.interrupt(),
+            Context {
+                handshake: &mut self.handshake,
+                transport: &mut self.transport,
+                user_agent: ("agent", Some(AGENT.to_owned())),
+                trace_packetlines: false,
+            },
+            Options {
+                shallow_file,
+                shallow: &Shallow::DepthAtRemote(NonZeroU32::MIN),
+                tags: Tags::None,
+                reject_shallow_remote: false,
+            },
+        );
+        match fetched {
+            Ok(_) => {
+                store.add_fetched(commit);
+                Ok(())
+            }
+            Err(error) => Err(self.bridge.take_failure().unwrap_or_else(|| {
+                if pack_came && error.is_resource_exhausted() {
+                    let (url, limit) = (self.link.url.clone(), self.link.limits.object);
+                    Error::Limit { url, what: "the length of an object", limit, path: String::new() }
+                } else if pack_came {
+                    store.failure(&self.link, &error)
+                } else {
+                    self.failure(&error)
+                }
+            })),
+        }
+    }
+
+    /// What went wrong: what HTTP knows of it, else what git's protocol does.
+    pub(super) fn failure(&self, error: &gix::Error) -> Error {
+        failure(&self.link, &self.bridge, self.action, error)
+    }
+}
+
+fn failure(link: &Link, bridge: &Bridge, action: &'static str, error: &gix::Error) -> Error {
+    bridge.take_failure().unwrap_or_else(|| Error::Protocol {
+        url: link.url.clone(),
+        action,
+        source: Cause(clean(describe(error).as_bytes(), &link.secrets)),
+    })
+}
+
+/// A server of protocol version 0 that offers `deepen-relative` is always asked for it, and then sends all history
+/// instead of one commit. So it does not offer it.
+fn without_deepen_relative(capabilities: &Capabilities) -> gix::Result<Capabilities> {
+    let mut line = vec![0];
+    for capability in capabilities.iter().filter(|capability| capability.name() != "deepen-relative") {
+        if line.len() > 1 {
+            line.push(b' ');
+        }
+        line.extend_from_slice(capability.name());
+        if let Some(value) = capability.value() {
+            line.push(b'=');
+            line.extend_from_slice(value);
+        }
+    }
+    Ok(Capabilities::from_bytes(&line)?.0)
+}
+
+/// Asks for one commit in one round, and says which ones are there already.
+struct Wish {
+    commit: ObjectId,
+    have: Vec<ObjectId>,
+}
+
+impl Negotiate for Wish {
+    fn mark_complete_and_common_ref(&mut self) -> gix::Result<Action> {
+        Ok(Action::MustNegotiate { remote_ref_target_known: Vec::new() })
+    }
+
+    fn add_wants(&mut self, arguments: &mut Arguments, _known: &[bool]) -> bool {
+        arguments.want(self.commit);
+        true
+    }
+
+    fn one_round(
+        &mut self,
+        state: &mut one_round::State,
+        arguments: &mut Arguments,
+        _previous: Option<&Response>,
+    ) -> gix::Result<(Round, bool)> {
+        for commit in &self.have {
+            arguments.have(commit);
+        }
+        let round = Round {
+            haves_sent: self.have.len(),
+            in_vain: 0,
+            haves_to_send: state.haves_to_send,
+            previous_response_had_at_least_one_in_common: false,
+        };
+        Ok((round, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_capability_is_taken_away() {
+        let offered = b"\0shallow deepen-since deepen-relative symref=HEAD:refs/heads/main agent=git/2.47";
+        let kept = without_deepen_relative(&Capabilities::from_bytes(offered).unwrap().0).unwrap();
+        assert!(!kept.contains("deepen-relative"));
+        assert!(kept.contains("shallow") && kept.contains("deepen-since"));
+        assert_eq!(kept.capability("symref").unwrap().value().unwrap(), "HEAD:refs/heads/main");
+    }
+}

@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+pub mod edit;
+pub mod git;
+pub mod host;
+pub mod names;
+
+mod content;
+mod error;
+mod promoter;
+mod request;
+
+pub use error::{Call, Error};
+pub use names::{BranchName, CommitId, RepoUrl};
+pub use promoter::{Options, Promoter};
+pub use request::{Credentials, FileChange, Key, Promotion, Request, State, Withdrawn};

@@ -1,0 +1,322 @@
+//! A promotion from its key to its pull request.
+
+mod work;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use egress::Egress;
+use tracing::info;
+
+use crate::error::Error;
+use crate::git::{self, Author, Change, Deleted, Git, Pushed, Remote, Snapshot};
+use crate::host::{self, Provider, PullRequest, PullRequestState};
+use crate::names::{BranchName, CommitId};
+use crate::request::{Credentials, FileChange, Promotion, Request, State, Withdrawn};
+use crate::{content, edit};
+
+use self::work::Work;
+
+/// How often a head branch that moves while it is written is looked at again.
+const PUSH_ATTEMPTS: usize = 3;
+
+/// How a [`Promoter`] works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where repositories are cached.
+    pub cache_dir: PathBuf,
+    /// The author and committer of the commits.
+    pub author: Author,
+    /// Bounds of one call to a host's API.
+    pub api: egress::Limits,
+    /// Bounds of git.
+    pub git: git::Limits,
+    /// Bounds of editing.
+    pub edit: edit::Limits,
+}
+
+impl Options {
+    /// The defaults, with repositories cached in `cache_dir`.
+    pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            cache_dir: cache_dir.into(),
+            author: Author {
+                name: "pipeline-controller".to_owned(),
+                email: "noreply@pipeline-controller.invalid".to_owned(),
+            },
+            api: egress::Limits::default(),
+            git: git::Limits::default(),
+            edit: edit::Limits::default(),
+        }
+    }
+}
+
+/// Promotes by pull request. Its futures must be awaited on a Tokio runtime with IO and time.
+pub struct Promoter {
+    egress: Egress,
+    git: Git,
+    options: Options,
+}
+
+impl Promoter {
+    /// A promoter that reaches repositories and hosts through `egress`. Nothing is read or written yet.
+    pub fn new(egress: Egress, options: Options) -> Self {
+        let git = Git::new(egress.clone(), &options.cache_dir, options.git.clone());
+        Self { egress, git, options }
+    }
+
+    /// Brings the promotion to its pull request, or follows the pull request that is there.
+    ///
+    /// Pull requests of this pipeline and environment for other revisions give way to it: they are closed with a
+    /// comment, and their branches deleted.
+    ///
+    /// *Idempotency*: the promotion's key decides its branch and id, so a call that is repeated, also after a crash or
+    /// a lost answer, finds what earlier calls did and adds only what is missing. A pull request that somebody closed
+    /// stays closed.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]. Nothing is pushed unless every field that matches can be changed.
+    pub async fn promote(&self, request: &Request, credentials: &Credentials) -> Result<Promotion, Error> {
+        let work = self.open(request, credentials)?;
+        match work.host.find(&work.head, &request.base).await? {
+            Some(pull) => self.follow(&work, pull).await,
+            None => self.start(&work).await,
+        }
+    }
+
+    /// What [`promote`](Self::promote) would push. Writes nothing but the cache.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the repository cannot be read; what cannot be edited is told by [`edit::Edited::notes`].
+    pub async fn plan(&self, request: &Request, credentials: &Credentials) -> Result<edit::Edited, Error> {
+        let remote = remote(request, credentials);
+        let snapshot = self.git.fetch(&remote, &request.base).await?;
+        self.edit(request, &snapshot).await
+    }
+
+    /// Closes all open pull requests of the request's pipeline and environment with a comment that gives the `reason`,
+    /// and deletes the branches of promotions to it.
+    ///
+    /// *Idempotency*: a second call finds nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn withdraw(
+        &self,
+        request: &Request,
+        credentials: &Credentials,
+        reason: &str,
+    ) -> Result<Withdrawn, Error> {
+        let work = self.open(request, credentials)?;
+        let pull_requests = work.host.list_open(&work.prefix).await?;
+        let comment = content::withdrawn(reason);
+        let mut branches = Vec::new();
+        for pull in &pull_requests {
+            branches.extend(work.retire(pull, &comment, true).await?);
+        }
+        branches.extend(self.sweep(&work, &[]).await?);
+        Ok(Withdrawn { pull_requests, branches })
+    }
+
+    /// What there is to do for a promotion whose pull request is known.
+    async fn follow(&self, work: &Work<'_>, mut pull: PullRequest) -> Result<Promotion, Error> {
+        let state = State::from(pull.state);
+        match pull.state {
+            PullRequestState::Open => self.restore_text(work, &mut pull).await?,
+            PullRequestState::Merged => drop(work.host.delete_branch(&work.head).await?),
+            PullRequestState::Closed => {}
+        }
+        let superseded = match state {
+            State::Closed => Vec::new(),
+            _ => work.supersede(Some(&pull)).await?,
+        };
+        Ok(work.promotion(state, Some(pull), Vec::new(), superseded))
+    }
+
+    /// Makes title and body right: the title is the promotion's; the body may be anybody's as long as it names the
+    /// promotion.
+    async fn restore_text(&self, work: &Work<'_>, pull: &mut PullRequest) -> Result<(), Error> {
+        let limits = work.host.capabilities();
+        let title = content::title(work.request, limits.title);
+        let named = content::is_of(&pull.body, work.id);
+        if named && pull.title == title {
+            return Ok(());
+        }
+        if !named {
+            let snapshot = self.git.fetch(&work.remote, &work.request.base).await?;
+            let changes = changes(&self.edit(work.request, &snapshot).await?);
+            pull.body = content::body(work.request, &changes, limits);
+        }
+        work.host.update(pull.number, &title, &pull.body).await?;
+        pull.title = title;
+        Ok(())
+    }
+
+    /// Edits, pushes and opens the pull request.
+    async fn start(&self, work: &Work<'_>) -> Result<Promotion, Error> {
+        let snapshot = self.git.fetch(&work.remote, &work.request.base).await?;
+        let edited = self.edit(work.request, &snapshot).await?;
+        let refused: Vec<_> = edited.notes.iter().filter(|note| note.code.effect() == edit::Effect::Refused).collect();
+        if !refused.is_empty() {
+            return Err(Error::NotEditable {
+                target: work.target(),
+                repository: work.repository(),
+                base: work.request.base.clone(),
+                notes: refused.into_iter().cloned().collect(),
+            });
+        }
+        if edited.matched == 0 {
+            return Err(Error::NoMatch {
+                target: work.target(),
+                repository: work.repository(),
+                base: work.request.base.clone(),
+                notes: edited.notes,
+            });
+        }
+        if edited.files.is_empty() {
+            let superseded = work.supersede(None).await?;
+            self.sweep(work, &[]).await?;
+            return Ok(work.promotion(State::AlreadyApplied, None, Vec::new(), superseded));
+        }
+        let changes = changes(&edited);
+        self.push(work, &snapshot, &edited, &changes).await?;
+        let pull = work.create(&changes).await?;
+        let superseded = work.supersede(Some(&pull)).await?;
+        self.sweep(work, &[&work.head]).await?;
+        Ok(work.promotion(State::from(pull.state), Some(pull), changes, superseded))
+    }
+
+    /// Brings the head branch to a commit of this promotion on top of the base's tip.
+    async fn push(
+        &self,
+        work: &Work<'_>,
+        snapshot: &Snapshot,
+        edited: &edit::Edited,
+        changes: &[FileChange],
+    ) -> Result<(), Error> {
+        let files: Vec<(&str, &[u8])> =
+            edited.files.iter().map(|file| (file.path.as_str(), file.content.as_slice())).collect();
+        let message = content::commit_message(work.request, changes);
+        #[expect(clippy::disallowed_methods, reason = "a commit carries the time at which it is made")]
+        let when = jiff::Timestamp::now();
+        let change = Change { files: &files, message: &message, author: &self.options.author, when };
+        for _attempt in 0..PUSH_ATTEMPTS {
+            let expected = match self.git.head_commit(&work.remote, &work.head).await? {
+                None => None,
+                Some(old) if !content::is_of(&old.message, work.id) => {
+                    return Err(Error::BranchTaken { branch: work.head.clone(), repository: work.repository() });
+                }
+                Some(old) if old.parents == [snapshot.tip()] && old.tree == snapshot.tree_with(&files).await? => {
+                    return Ok(());
+                }
+                Some(old) => Some(old.id),
+            };
+            match self.git.commit_and_push(&work.remote, snapshot, change, &work.head, expected).await? {
+                Pushed::Done(id) => {
+                    info!(promotion.id = %work.id, branch = %work.head, commit = %id, "pushed the promotion's branch");
+                    return Ok(());
+                }
+                Pushed::Stale { .. } => {}
+            }
+        }
+        Err(Error::Contended { branch: work.head.clone(), repository: work.repository() })
+    }
+
+    /// Deletes the branches of promotions to this environment that no open pull request needs.
+    async fn sweep(&self, work: &Work<'_>, keep: &[&BranchName]) -> Result<Vec<BranchName>, Error> {
+        let mut deleted = Vec::new();
+        for (branch, tip) in self.git.refs(&work.remote, &work.prefix).await? {
+            if keep.contains(&&branch) || !self.is_ours(work, &branch, tip).await? {
+                continue;
+            }
+            if self.git.delete_branch(&work.remote, &branch, tip).await? == Deleted::Done {
+                info!(promotion.id = %work.id, branch = %branch, "deleted the branch of an older promotion");
+                deleted.push(branch);
+            }
+        }
+        Ok(deleted)
+    }
+
+    async fn is_ours(&self, work: &Work<'_>, branch: &BranchName, tip: CommitId) -> Result<bool, Error> {
+        let commit = self.git.head_commit(&work.remote, branch).await?;
+        Ok(commit.is_some_and(|commit| commit.id == tip && content::is_of_some_promotion(&commit.message)))
+    }
+
+    async fn edit(&self, request: &Request, snapshot: &Snapshot) -> Result<edit::Edited, Error> {
+        let found = snapshot.files_containing(needle(&request.target)).await?;
+        let (target, value, limits) = (request.target.clone(), request.value.clone(), self.options.edit);
+        let edited = tokio::task::spawn_blocking(move || {
+            let files = found.files.iter().map(|(path, content)| edit::File { path, content });
+            let mut edited = edit::edit(files, &target, &value, &limits);
+            edited.notes.extend(found.skipped.into_iter().map(not_read));
+            edited
+        });
+        edited.await.map_err(|source| Error::BrokenOff { repository: request.repository.to_string(), source })
+    }
+
+    fn open<'a>(&self, request: &'a Request, credentials: &Credentials) -> Result<Work<'a>, Error> {
+        let client = self.egress.client(&credentials.identity)?.with_limits(self.options.api);
+        let host = host::open(request.provider, &request.repository, request.api_url.as_ref(), credentials, client)?;
+        Ok(Work {
+            request,
+            host,
+            remote: remote(request, credentials),
+            head: request.key.branch(),
+            prefix: request.key.branch_prefix(),
+            id: request.key.id(),
+        })
+    }
+}
+
+impl fmt::Debug for Promoter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Promoter").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// How git opens the repository. A token alone goes with the user name that its provider wants.
+fn remote(request: &Request, credentials: &Credentials) -> Remote {
+    let provider = Provider::of(request.provider, &request.repository).ok();
+    let password = credentials.password.clone().or_else(|| credentials.token.clone());
+    let token_user = || provider.map_or("git", Provider::token_user).to_owned();
+    let username = password.is_some().then(|| credentials.username.clone().unwrap_or_else(token_user));
+    Remote { url: request.repository.clone(), identity: credentials.identity.clone(), username, password }
+}
+
+/// What a file must hold to be worth a look.
+fn needle(target: &edit::Target) -> &'static [u8] {
+    match target {
+        edit::Target::Marker(_) => b"$promotion",
+        edit::Target::Path(_) => b"",
+    }
+}
+
+/// A file that git's limits left out, as editing tells it.
+fn not_read(skipped: git::Skipped) -> edit::Note {
+    let (code, text) = match skipped.reason {
+        git::SkipReason::TooLong { length } => {
+            (edit::Code::TooLarge, format!("the file is not read: it has {length} bytes"))
+        }
+        git::SkipReason::PathNotUtf8 => (edit::Code::Encoding, "the path is not UTF-8: rename the file".to_owned()),
+    };
+    edit::Note { code, path: skipped.path, line: 1, column: 1, text }
+}
+
+fn changes(edited: &edit::Edited) -> Vec<FileChange> {
+    let of_file = |file: &edit::EditedFile| {
+        let path = file.path.clone();
+        file.changes
+            .iter()
+            .map(move |change| FileChange {
+                path: path.clone(),
+                line: change.line,
+                old: change.old.clone(),
+                new: change.new.clone(),
+            })
+            .collect::<Vec<_>>()
+    };
+    edited.files.iter().flat_map(of_file).collect()
+}

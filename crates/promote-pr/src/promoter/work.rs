@@ -1,0 +1,128 @@
+//! What one promotion does on its host.
+
+use std::time::Duration;
+
+use tracing::info;
+use uuid::Uuid;
+
+use crate::content;
+use crate::edit;
+use crate::error::Error;
+use crate::git::Remote;
+use crate::host::{Created, Host, NewPullRequest, PullRequest, PullRequestState};
+use crate::names::BranchName;
+use crate::request::{FileChange, Promotion, Request, State};
+
+/// The pauses, in milliseconds, before a host is asked again for a head branch that it did not know: a quarter of a
+/// minute in all.
+const HEAD_PAUSES: [u64; 7] = [250, 500, 1000, 2000, 3000, 4000, 4000];
+
+/// One call's promotion: what is asked for, where, and under which names.
+pub(super) struct Work<'a> {
+    pub(super) request: &'a Request,
+    pub(super) host: Box<dyn Host>,
+    pub(super) remote: Remote,
+    pub(super) head: BranchName,
+    pub(super) prefix: String,
+    pub(super) id: Uuid,
+}
+
+impl Work<'_> {
+    /// Opens the pull request, or finds the one that an attempt whose answer was lost has opened.
+    pub(super) async fn create(&self, changes: &[FileChange]) -> Result<PullRequest, Error> {
+        let limits = self.host.capabilities();
+        let new = NewPullRequest {
+            head: self.head.clone(),
+            base: self.request.base.clone(),
+            title: content::title(self.request, limits.title),
+            body: content::body(self.request, changes, limits),
+        };
+        let mut pauses = HEAD_PAUSES.into_iter().map(Duration::from_millis);
+        loop {
+            let failure = match self.host.create(&new).await {
+                Ok(Created::Done(pull)) => {
+                    info!(promotion.id = %self.id, pull_request.url = %pull.url, "opened the pull request");
+                    return Ok(pull);
+                }
+                Ok(Created::Exists) => None,
+                Ok(Created::HeadUnknown) => {
+                    let Some(pause) = pauses.next() else {
+                        return Err(Error::HeadNotKnownYet {
+                            branch: self.head.clone(),
+                            repository: self.repository(),
+                        });
+                    };
+                    tokio::time::sleep(pause).await;
+                    continue;
+                }
+                Err(error) => Some(error),
+            };
+            return match (self.host.find(&self.head, &self.request.base).await, failure) {
+                (Ok(Some(pull)), _) => Ok(pull),
+                (_, Some(failure)) => Err(failure),
+                (Err(error), None) => Err(error),
+                (Ok(None), None) => Err(Error::Contended { branch: self.head.clone(), repository: self.repository() }),
+            };
+        }
+    }
+
+    /// Closes the open pull requests of this pipeline and environment that are not `by`.
+    pub(super) async fn supersede(&self, by: Option<&PullRequest>) -> Result<Vec<PullRequest>, Error> {
+        let comment = match by {
+            Some(by) => content::superseded_by(self.request, by),
+            None => content::superseded_on_base(self.request),
+        };
+        let mut superseded = Vec::new();
+        for pull in self.host.list_open(&self.prefix).await? {
+            if by.is_some_and(|by| by.number == pull.number) {
+                continue;
+            }
+            let shares_branch = by.is_some() && pull.head == self.head.as_str();
+            self.retire(&pull, &comment, !shares_branch).await?;
+            superseded.push(PullRequest { state: PullRequestState::Closed, ..pull });
+        }
+        Ok(superseded)
+    }
+
+    /// Closes a pull request and deletes its branch.
+    ///
+    /// *Idempotency*: the branch goes before the pull request is closed, so that a call that breaks off leaves either
+    /// an open pull request, which is found again, or nothing; hosts close a pull request that loses its branch.
+    pub(super) async fn retire(
+        &self,
+        pull: &PullRequest,
+        comment: &str,
+        delete: bool,
+    ) -> Result<Option<BranchName>, Error> {
+        self.host.comment(pull.number, comment).await?;
+        let mut deleted = None;
+        if delete && let Ok(branch) = pull.head.parse::<BranchName>() {
+            deleted = self.host.delete_branch(&branch).await?.then_some(branch);
+        }
+        self.host.close(pull.number).await?;
+        info!(promotion.id = %self.id, pull_request.url = %pull.url, "closed the pull request of another promotion");
+        Ok(deleted)
+    }
+
+    pub(super) fn promotion(
+        &self,
+        state: State,
+        pull_request: Option<PullRequest>,
+        changes: Vec<FileChange>,
+        superseded: Vec<PullRequest>,
+    ) -> Promotion {
+        Promotion { state, pull_request, head: self.head.clone(), changes, superseded }
+    }
+
+    /// What errors call the fields that are to be changed.
+    pub(super) fn target(&self) -> String {
+        match &self.request.target {
+            edit::Target::Marker(marker) => format!("the marker `{marker}`"),
+            edit::Target::Path(selector) => format!("the field `{}`", selector.path),
+        }
+    }
+
+    pub(super) fn repository(&self) -> String {
+        self.request.repository.to_string()
+    }
+}
