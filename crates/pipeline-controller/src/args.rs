@@ -1,0 +1,155 @@
+//! Command-line flags, each also read from `PIPELINE_CONTROLLER_<FLAG>`.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+/// Promotes applications from one environment to the next, as Pipeline objects say.
+#[derive(Parser, Clone, Debug)]
+#[command(version, max_term_width = 100)]
+pub struct Args {
+    /// Kubeconfig file; without it, KUBECONFIG, ~/.kube/config and the Pod's service account are tried in this order
+    #[arg(long, env = "PIPELINE_CONTROLLER_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Namespace whose Pipelines are reconciled; without it, all namespaces
+    #[arg(long, env = "PIPELINE_CONTROLLER_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+
+    /// Pipelines that are reconciled at the same time
+    #[arg(long, env = "PIPELINE_CONTROLLER_CONCURRENT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
+    pub concurrent: u16,
+
+    /// Folder for the caches of git repositories; its content may be deleted at any time
+    #[arg(long, env = "PIPELINE_CONTROLLER_CACHE_DIR", default_value = "/tmp/pipeline-controller", value_name = "DIR")]
+    pub cache_dir: PathBuf,
+
+    /// PEM bundle of certificate authorities that are trusted in addition to the system's, for git, hosts and webhooks
+    #[arg(long, env = "PIPELINE_CONTROLLER_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Allow repositories and webhooks over plain http; credentials are never sent over it
+    #[arg(long, env = "PIPELINE_CONTROLLER_INSECURE_ALLOW_HTTP")]
+    pub insecure_allow_http: bool,
+
+    /// Address that serves /healthz and /readyz
+    #[arg(long, env = "PIPELINE_CONTROLLER_HEALTH_PROBE_BIND_ADDRESS", default_value = ":8081", value_parser = bind_address, value_name = "ADDRESS")]
+    pub health_probe_bind_address: SocketAddr,
+
+    /// Time between two looks at an open pull request
+    #[arg(long, env = "PIPELINE_CONTROLLER_PULL_REQUEST_INTERVAL", default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    pub pull_request_interval: Duration,
+
+    /// Time between two looks at targets on other clusters, which are not watched
+    #[arg(long, env = "PIPELINE_CONTROLLER_REMOTE_INTERVAL", default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    pub remote_interval: Duration,
+
+    /// Time before a failed pull request promotion is tried again for the first time; it doubles with each try
+    #[arg(long, env = "PIPELINE_CONTROLLER_PROMOTION_RETRY_DELAY", default_value = "2s", value_parser = duration, value_name = "DURATION")]
+    pub promotion_retry_delay: Duration,
+
+    /// Longest time between two tries of a failed pull request promotion
+    #[arg(long, env = "PIPELINE_CONTROLLER_PROMOTION_RETRY_MAX_DELAY", default_value = "5m", value_parser = duration, value_name = "DURATION")]
+    pub promotion_retry_max_delay: Duration,
+
+    /// Failed tries after which a pull request promotion is reported as stalled; it is still tried at the longest delay
+    #[arg(long, env = "PIPELINE_CONTROLLER_PROMOTION_RETRY_THRESHOLD", default_value_t = 8, value_name = "N")]
+    pub promotion_retry_threshold: u32,
+
+    /// Least severe messages that are logged
+    #[arg(long, env = "PIPELINE_CONTROLLER_LOG_LEVEL", default_value = "info", value_enum, value_name = "LEVEL")]
+    pub log_level: LogLevel,
+
+    /// Form of the log
+    #[arg(long, env = "PIPELINE_CONTROLLER_LOG_ENCODING", default_value = "json", value_enum, value_name = "FORM")]
+    pub log_encoding: LogEncoding,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    #[value(alias = "warning")]
+    Warn,
+    Error,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogEncoding {
+    /// One JSON object a line
+    Json,
+    /// Text for people; the Go controller's name for it
+    #[value(alias = "text")]
+    Console,
+}
+
+/// An address to listen on as Go writes it: without a host, every address of the machine.
+fn bind_address(text: &str) -> Result<SocketAddr, String> {
+    let parsed = match text.strip_prefix(':') {
+        Some(port) => port.parse().ok().map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+        None => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| format!("`{text}` is not an address such as :8081, 127.0.0.1:8081 or [::1]:8081"))
+}
+
+/// A positive duration in the words that Go and systemd share, such as `90s`, `1m30s` or `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let refused = || format!("`{text}` is not a positive duration such as 500ms, 30s or 1m30s");
+    let span: jiff::SignedDuration = text.parse().map_err(|_not_a_duration| refused())?;
+    match Duration::try_from(span) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(refused()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_read_from_the_environment_too() {
+        for arg in Args::command().get_arguments() {
+            let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
+                continue;
+            };
+            let expected = format!("PIPELINE_CONTROLLER_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(expected.as_str()), "--{long}");
+        }
+    }
+
+    #[test]
+    fn bind_addresses() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(bind_address(text).ok().map(|address| address.to_string()).as_deref(), expected, "{text}");
+        };
+        check(":8081", Some("[::]:8081"));
+        check("127.0.0.1:80", Some("127.0.0.1:80"));
+        check("[::1]:80", Some("[::1]:80"));
+        check("8081", None);
+        check(":x", None);
+    }
+
+    #[test]
+    fn durations() {
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(duration(text).ok().map(|d| u64::try_from(d.as_millis()).unwrap()), expected, "{text}");
+        };
+        check("500ms", Some(500));
+        check("30s", Some(30_000));
+        check("1m30s", Some(90_000));
+        check("0s", None);
+        check("-5s", None);
+        check("30", None);
+        check("", None);
+    }
+}

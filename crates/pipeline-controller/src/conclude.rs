@@ -1,0 +1,252 @@
+//! What is recorded of a pipeline, given the plan and what became of its effects. Pure and total.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pipeline_api::{
+    ClusterAppRef, EnvironmentStatus, Phase, Pipeline, PipelineStatus, PromotionStatus, TargetStatus, text,
+};
+
+use crate::decide::{self, Plan, Reports};
+use crate::observe::{Observed, ObservedTarget};
+use crate::policy::Policy;
+
+mod conditions;
+#[cfg(test)]
+mod tests;
+mod transitions;
+
+pub use transitions::Transition;
+
+/// What became of an effect.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub environment: String,
+    pub result: Result<Done, Failure>,
+    /// The `resourceVersion` of the Secret that was used, when one was read.
+    pub secret_version: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// The pull request is open.
+    Open { url: String },
+    /// The pull request is merged.
+    Merged { url: String },
+    /// A person closed the pull request without merging it.
+    Closed { url: String },
+    /// The base branch has the revision already.
+    AlreadyApplied,
+    /// The receiver accepted the webhook.
+    Delivered,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For people; without secrets.
+    pub message: String,
+    pub next: Next,
+    /// The repository was read, and nothing in it is to be changed.
+    pub nothing_matched: bool,
+}
+
+/// When a failed effect is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Not before a person has changed something that shows on the pipeline or its Secret.
+    Never,
+    /// A person has to change something that may show only on the host: it is looked at again now and then.
+    Review,
+    /// With the back-off of the pull request strategy, but not before this much time.
+    Backoff { at_least: Duration },
+    /// After this much time.
+    After(Duration),
+}
+
+/// All that a reconcile has to say.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub status: PipelineStatus,
+    pub transitions: Vec<Transition>,
+    /// When the pipeline is to be looked at again, if nothing wakes it before.
+    pub requeue: Duration,
+}
+
+/// Draws the conclusions at `now`.
+pub fn conclude(
+    pipeline: &Pipeline,
+    observed: &Observed,
+    plan: &Plan,
+    outcomes: Vec<Outcome>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Report {
+    let before = pipeline.status.clone().unwrap_or_default();
+    if plan.suspended {
+        let mut status = PipelineStatus { observed_generation: pipeline.metadata.generation, ..before };
+        conditions::suspend(&mut status, pipeline.metadata.generation, now);
+        return Report { status, transitions: Vec::new(), requeue: policy.resync };
+    }
+    let mut outcomes: BTreeMap<String, Outcome> =
+        outcomes.into_iter().map(|outcome| (outcome.environment.clone(), outcome)).collect();
+    let mut environments = BTreeMap::new();
+    for (name, planned) in &plan.environments {
+        let promotion = planned.promotion.clone().map(|mut record| {
+            if let Some(outcome) = outcomes.remove(name) {
+                apply(&mut record, outcome, pipeline, policy, now);
+            }
+            succeed_if_live(&mut record, pipeline, observed, name, now);
+            record
+        });
+        let targets = observed.environment(name).into_iter().flat_map(|environment| &environment.targets);
+        let status = EnvironmentStatus {
+            waiting_approval: planned.waiting_approval.clone(),
+            targets: targets.map(|target| target_status(pipeline, target)).collect(),
+            promotion,
+            history: planned.history.clone(),
+        };
+        environments.insert(name.clone(), status);
+    }
+    let mut status = PipelineStatus {
+        observed_generation: pipeline.metadata.generation,
+        conditions: before.conditions.clone(),
+        environments,
+        last_handled_reconcile_at: decide::requested_at(pipeline).map(str::to_owned),
+    };
+    conditions::set(&mut status, pipeline, observed, plan, policy, now);
+    let transitions = transitions::between(&before, &status);
+    let requeue = if plan.starts { Duration::ZERO } else { requeue(&status, observed, policy, now) };
+    Report { status, transitions, requeue }
+}
+
+fn apply(record: &mut PromotionStatus, outcome: Outcome, pipeline: &Pipeline, policy: &Policy, now: Timestamp) {
+    let was_open_and_well = record.phase == Phase::Open && record.attempts == 0;
+    if !(was_open_and_well && matches!(outcome.result, Ok(Done::Open { .. }))) {
+        record.last_attempt_time = Some(Time(now));
+    }
+    record.observed_generation = pipeline.metadata.generation;
+    record.secret_version = outcome.secret_version.or(record.secret_version.take());
+    match outcome.result {
+        Ok(done) => succeed(record, done, now),
+        Err(failure) => fail(record, failure, policy, now),
+    }
+}
+
+fn succeed(record: &mut PromotionStatus, done: Done, now: Timestamp) {
+    record.message = None;
+    record.next_attempt_time = None;
+    record.finished_time = None;
+    record.attempts = 0;
+    match done {
+        Done::Open { url } => {
+            record.phase = Phase::Open;
+            record.url = Some(url);
+        }
+        Done::Merged { url } => {
+            record.phase = Phase::Delivered;
+            record.url = Some(url);
+        }
+        Done::Closed { url } => {
+            record.phase = Phase::Closed;
+            record.url = Some(url);
+            record.finished_time = Some(Time(now));
+            record.message = Some("closed by a person without being merged".to_owned());
+        }
+        Done::AlreadyApplied => {
+            record.phase = Phase::AlreadyApplied;
+            record.finished_time = Some(Time(now));
+            record.message = Some("the base branch has this revision already".to_owned());
+        }
+        Done::Delivered => {
+            record.phase = Phase::Delivered;
+        }
+    }
+}
+
+fn fail(record: &mut PromotionStatus, failure: Failure, policy: &Policy, now: Timestamp) {
+    record.attempts = record.attempts.saturating_add(1);
+    record.message = Some(text(failure.message));
+    let backoff = policy.backoff(u32::try_from(record.attempts).unwrap_or(u32::MAX));
+    record.next_attempt_time = match failure.next {
+        Next::Never => None,
+        Next::Review => Some(after(now, policy.retry_max_delay)),
+        Next::Backoff { at_least } => Some(after(now, backoff.max(at_least))),
+        Next::After(delay) => Some(after(now, delay)),
+    };
+    if matches!(failure.next, Next::Never | Next::Review) {
+        record.phase = Phase::Failed;
+        record.finished_time = Some(Time(now));
+    } else if record.phase == Phase::Failed {
+        record.phase = Phase::Pending;
+        record.finished_time = None;
+    }
+}
+
+/// A promotion has succeeded when the targets say so, whoever brought the revision there.
+fn succeed_if_live(
+    record: &mut PromotionStatus,
+    pipeline: &Pipeline,
+    observed: &Observed,
+    environment: &str,
+    now: Timestamp,
+) {
+    let awaited = matches!(record.phase, Phase::Pending | Phase::Delivered | Phase::AwaitingApproval | Phase::Failed);
+    let spec = pipeline.spec.environments.iter().find(|candidate| candidate.name == environment);
+    let rule = spec.and_then(|environment| environment.promote_when).unwrap_or_default();
+    if awaited && Reports::of(observed.environment(environment), &record.revision).live(rule) {
+        record.phase = Phase::Succeeded;
+        record.finished_time = Some(Time(now));
+        record.next_attempt_time = None;
+        record.message = None;
+    }
+}
+
+fn target_status(pipeline: &Pipeline, target: &ObservedTarget) -> TargetStatus {
+    let (ready, revision, error) = match &target.application {
+        Ok(application) => (application.ready, application.revision.clone(), application.message.clone()),
+        Err(unreadable) => (false, None, unreadable.message.clone()),
+    };
+    let app = &pipeline.spec.app_ref;
+    TargetStatus {
+        cluster_app_ref: ClusterAppRef {
+            api_version: app.api_version.clone(),
+            kind: app.kind.clone(),
+            name: app.name.clone(),
+            cluster_ref: target.cluster_ref.clone(),
+        },
+        namespace: Some(target.namespace.clone()),
+        ready,
+        revision,
+        error: (!error.is_empty()).then(|| text(error)),
+    }
+}
+
+fn requeue(status: &PipelineStatus, observed: &Observed, policy: &Policy, now: Timestamp) -> Duration {
+    let environments = status.environments.values();
+    let promotions = environments.filter_map(|environment| environment.promotion.as_ref());
+    let promotions = promotions.flat_map(|record| {
+        // What is due already and was not done now waits for something else, which will wake the pipeline.
+        let next = record.next_attempt_time.as_ref().map(|time| time.0.duration_since(now));
+        let due = next.and_then(|delay| Duration::try_from(delay).ok()).filter(|delay| !delay.is_zero());
+        let look = match record.phase {
+            Phase::Open => Some(policy.pull_request_interval),
+            Phase::Failed => Some(policy.retry_max_delay),
+            _ => None,
+        };
+        due.into_iter().chain(look)
+    });
+    let mut targets = observed.environments.values().flat_map(|environment| &environment.targets);
+    let remote = targets.any(|target| target.cluster_ref.is_some()).then_some(policy.remote_interval);
+    let unreadable = observed.unreadable().next().is_some().then_some(policy.unreadable);
+    let all = promotions.chain(remote).chain(unreadable);
+    all.min().unwrap_or(policy.resync).min(policy.resync)
+}
+
+/// The API server keeps whole seconds: cut off, a time would come too early.
+fn after(now: Timestamp, delay: Duration) -> Time {
+    let exact = SignedDuration::try_from(delay).ok().and_then(|delay| now.checked_add(delay).ok());
+    let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
+    Time(exact.and_then(|time| time.round(whole).ok()).unwrap_or(Timestamp::MAX))
+}

@@ -1,0 +1,178 @@
+//! The conditions of a pipeline, as [kstatus] reads them.
+//!
+//! [kstatus]: https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
+
+use jiff::Timestamp;
+use pipeline_api::conditions::{ConditionStatus, ConditionType, NewCondition, Reason, remove_condition, set_condition};
+use pipeline_api::{Phase, Pipeline, PipelineStatus, PromotionStatus, unsupported};
+
+use crate::decide::{Blocked, Plan, Step};
+use crate::observe::Observed;
+use crate::policy::Policy;
+
+/// Says what holds of the pipeline once `status.environments` is made.
+pub(super) fn set(
+    status: &mut PipelineStatus,
+    pipeline: &Pipeline,
+    observed: &Observed,
+    plan: &Plan,
+    policy: &Policy,
+    now: Timestamp,
+) {
+    let verdict = judge(status, pipeline, observed, plan, policy);
+    let unsupported: Vec<String> = unsupported(pipeline).iter().map(ToString::to_string).collect();
+    let mut put = |type_, holds: Option<(ConditionStatus, Reason, String)>| match holds {
+        Some((condition, reason, message)) => {
+            let observed_generation = pipeline.metadata.generation;
+            let new = NewCondition { type_, status: condition, reason, message, observed_generation };
+            set_condition(&mut status.conditions, new, now);
+        }
+        None => remove_condition(&mut status.conditions, type_),
+    };
+    let holds = |reason: Reason, message: String| Some((ConditionStatus::True, reason, message));
+
+    put(ConditionType::Ready, Some((verdict.ready.into(), verdict.reason, verdict.message.clone())));
+    put(ConditionType::Stalled, verdict.stalled.then_some((ConditionStatus::True, verdict.reason, verdict.message)));
+    put(ConditionType::Reconciling, verdict.due.and_then(|message| holds(Reason::Progressing, message)));
+    put(
+        ConditionType::PromotionPending,
+        plan.pending.clone().and_then(|message| holds(Reason::EnvironmentNotReady, message)),
+    );
+    let unsupported = (!unsupported.is_empty()).then(|| unsupported.join("; "));
+    put(ConditionType::Unsupported, unsupported.and_then(|message| holds(Reason::UnsupportedFields, message)));
+}
+
+/// Says that the pipeline rests, and nothing else.
+pub(super) fn suspend(status: &mut PipelineStatus, generation: Option<i64>, now: Timestamp) {
+    let message = "spec.suspend is set: nothing is promoted or followed".to_owned();
+    for type_ in [ConditionType::Stalled, ConditionType::Reconciling, ConditionType::PromotionPending] {
+        remove_condition(&mut status.conditions, type_);
+    }
+    let new = NewCondition {
+        type_: ConditionType::Ready,
+        status: ConditionStatus::Unknown,
+        reason: Reason::Suspended,
+        message,
+        observed_generation: generation,
+    };
+    set_condition(&mut status.conditions, new, now);
+}
+
+struct Verdict {
+    ready: bool,
+    reason: Reason,
+    message: String,
+    /// Whether a person must act.
+    stalled: bool,
+    /// What the controller will do without help.
+    due: Option<String>,
+}
+
+fn judge(status: &PipelineStatus, pipeline: &Pipeline, observed: &Observed, plan: &Plan, policy: &Policy) -> Verdict {
+    let failing = |reason, message, stalled, due| Verdict { ready: false, reason, message, stalled, due };
+    if let Some(invalid) = pipeline.invalid().first() {
+        return failing(Reason::InvalidSpec, invalid.to_string(), true, None);
+    }
+    for (environment, planned) in &plan.environments {
+        match &planned.step {
+            Step::Blocked(Blocked::Invalid(why)) => {
+                return failing(Reason::InvalidSpec, format!("{environment}: {why}"), true, None);
+            }
+            Step::Blocked(Blocked::Unsupported(why)) => {
+                return failing(Reason::UnsupportedFields, format!("{environment}: {why}"), true, None);
+            }
+            _ => {}
+        }
+    }
+    let unreadable: Vec<(Reason, String)> = observed
+        .unreadable()
+        .map(|(environment, _, unreadable)| (unreadable.reason, format!("{environment}: {}", unreadable.message)))
+        .collect();
+    if let Some((reason, _)) = unreadable.first() {
+        let messages: Vec<&str> = unreadable.iter().map(|(_, message)| message.as_str()).collect();
+        return failing(*reason, messages.join("; "), false, None);
+    }
+    let in_order = pipeline.spec.environments.iter().filter_map(|environment| {
+        Some((environment.name.as_str(), status.environments.get(&environment.name)?.promotion.as_ref()?))
+    });
+    let promotions: Vec<(&str, &PromotionStatus)> = in_order.collect();
+    if let Some((environment, promotion)) = promotions.iter().find(|(_, promotion)| is_failing(promotion)) {
+        let tries = promotion.attempts;
+        let exhausted = u32::try_from(tries).unwrap_or(0) >= policy.retry_threshold;
+        let stalled = promotion.phase == Phase::Failed || exhausted;
+        let why = promotion.message.as_deref().unwrap_or("failed");
+        let message = format!("{environment}: promotion of {} failed: {why}", promotion.revision);
+        let due = (!stalled).then(|| format!("{environment}: promotion of {} is tried again", promotion.revision));
+        return failing(Reason::PromotionFailed, message, stalled, due);
+    }
+    let due = promotions.iter().find(|(_, promotion)| promotion.phase == Phase::Pending);
+    let due = due.map(|(environment, promotion)| format!("{environment}: promotion of {} is due", promotion.revision));
+    let (reason, message) = summary(pipeline, plan, &promotions);
+    Verdict { ready: true, reason, message, stalled: false, due }
+}
+
+fn is_failing(promotion: &PromotionStatus) -> bool {
+    match promotion.phase {
+        Phase::Failed => true,
+        Phase::Pending | Phase::Open => promotion.attempts > 0,
+        Phase::AwaitingApproval
+        | Phase::Delivered
+        | Phase::Succeeded
+        | Phase::AlreadyApplied
+        | Phase::Closed
+        | Phase::Superseded => false,
+    }
+}
+
+/// What a pipeline that is well waits for: the first environment that is not live.
+fn summary(pipeline: &Pipeline, plan: &Plan, promotions: &[(&str, &PromotionStatus)]) -> (Reason, String) {
+    let Some(revision) = &plan.revision else {
+        let why = plan.pending.as_deref().unwrap_or("there is nothing to promote");
+        return (Reason::ReconciliationSucceeded, format!("waiting: {why}"));
+    };
+    let order = pipeline.spec.environments.iter().map(|environment| environment.name.as_str());
+    for name in order {
+        let Some(planned) = plan.environments.get(name) else {
+            continue;
+        };
+        let promotion =
+            promotions.iter().find(|(environment, _)| *environment == name).map(|(_, promotion)| *promotion);
+        return match &planned.step {
+            Step::Source | Step::Live => continue,
+            Step::Blocked(Blocked::NoPromotion) => (
+                Reason::NoPromotion,
+                format!("{name}: {revision} is ready to be promoted by hand: no promotion is set"),
+            ),
+            Step::Blocked(_) => (Reason::ReconciliationSucceeded, format!("{name}: environment has no targets")),
+            Step::AwaitingApproval => (Reason::WaitingForApproval, format!("{name}: {revision} waits for approval")),
+            Step::Progressing | Step::NotReached => {
+                (Reason::ReconciliationSucceeded, format!("{name}: {revision} is arriving"))
+            }
+            Step::Promoting => promotion.map_or_else(
+                || (Reason::ReconciliationSucceeded, format!("{name}: {revision} is being promoted")),
+                |promotion| promoting(name, revision, promotion),
+            ),
+        };
+    }
+    (Reason::ReconciliationSucceeded, format!("every environment is at {revision}"))
+}
+
+fn promoting(name: &str, revision: &str, promotion: &PromotionStatus) -> (Reason, String) {
+    let url = promotion.url.as_deref().unwrap_or_default();
+    match promotion.phase {
+        Phase::Open => (Reason::PullRequestOpen, format!("{name}: {revision} waits for the merge of {url}")),
+        Phase::Closed => {
+            (Reason::PullRequestClosed, format!("{name}: {revision} is not promoted: {url} was closed without a merge"))
+        }
+        Phase::Succeeded => (
+            Reason::ReconciliationSucceeded,
+            format!("{name}: {revision} was promoted, and the environment has left it since"),
+        ),
+        Phase::Delivered | Phase::AlreadyApplied => {
+            (Reason::ReconciliationSucceeded, format!("{name}: {revision} is delivered and expected to arrive"))
+        }
+        Phase::Pending | Phase::AwaitingApproval | Phase::Superseded | Phase::Failed => {
+            (Reason::ReconciliationSucceeded, format!("{name}: {revision} is being promoted"))
+        }
+    }
+}

@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+pub mod args;
+pub mod run;
+
+mod reconcile;
+
+mod act;
+pub mod conclude;
+pub mod decide;
+mod observe;
+mod record;
+
+mod key;
+pub mod strategies;
+mod value;
+
+mod context;
+mod health;
+mod policy;
+mod telemetry;
+
+#[cfg(test)]
+mod fixtures;

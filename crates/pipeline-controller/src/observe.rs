@@ -1,0 +1,132 @@
+//! IO in: the world as one pipeline sees it. A target that cannot be read is data, not an error.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt};
+use pipeline_api::conditions::Reason;
+use pipeline_api::normalized::Strategy;
+use pipeline_api::{ClusterRef, Observe, Phase, Pipeline, Target};
+
+use crate::context::Context;
+
+pub(crate) mod application;
+pub(crate) mod applications;
+pub(crate) mod clusters;
+mod reader;
+
+pub(crate) use application::Application;
+
+/// What is known of the world outside the Pipeline object.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    pub environments: BTreeMap<String, ObservedEnvironment>,
+    /// By environment with a failed promotion: the `resourceVersion` of the Secret that its strategy names.
+    pub secret_versions: BTreeMap<String, String>,
+    /// By environment: when this process last looked at its open pull request.
+    pub looked_at: BTreeMap<String, Timestamp>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ObservedEnvironment {
+    pub targets: Vec<ObservedTarget>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ObservedTarget {
+    pub namespace: String,
+    pub cluster_ref: Option<ClusterRef>,
+    pub application: Result<Application, Unreadable>,
+}
+
+/// Why a target's application could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    pub reason: Reason,
+    pub message: String,
+}
+
+impl Observed {
+    pub fn environment(&self, name: &str) -> Option<&ObservedEnvironment> {
+        self.environments.get(name)
+    }
+
+    /// The targets that could not be read, each with its environment.
+    pub fn unreadable(&self) -> impl Iterator<Item = (&str, &ObservedTarget, &Unreadable)> {
+        self.environments.iter().flat_map(|(name, environment)| {
+            let failures =
+                environment.targets.iter().filter_map(|target| Some((target, target.application.as_ref().err()?)));
+            failures.map(move |(target, unreadable)| (name.as_str(), target, unreadable))
+        })
+    }
+}
+
+impl ObservedEnvironment {
+    /// The revision that the first target with one reports.
+    pub fn revision(&self) -> Option<String> {
+        self.targets.iter().find_map(|target| target.application.as_ref().ok()?.revision.clone())
+    }
+}
+
+/// Reads everything that deciding about `pipeline` needs.
+pub(crate) async fn observe(ctx: &Context, pipeline: &Pipeline) -> Observed {
+    ctx.applications.follow(pipeline);
+    let environments = join_all(pipeline.spec.environments.iter().map(async |environment| {
+        let targets = join_all(environment.targets.iter().map(|target| observe_target(ctx, pipeline, target))).await;
+        (environment.name.clone(), ObservedEnvironment { targets })
+    }));
+    let (environments, secret_versions) = futures::join!(environments, secret_versions(ctx, pipeline));
+    Observed { environments: environments.into_iter().collect(), secret_versions, looked_at: ctx.looks.of(pipeline) }
+}
+
+async fn observe_target(ctx: &Context, pipeline: &Pipeline, target: &Target) -> ObservedTarget {
+    let application = match unsupported(target) {
+        Some(message) => Err(Unreadable { reason: Reason::TargetNotReadable, message: message.to_owned() }),
+        None => read(ctx, pipeline, target).await,
+    };
+    ObservedTarget { namespace: target.namespace.clone(), cluster_ref: target.cluster_ref.clone(), application }
+}
+
+async fn read(ctx: &Context, pipeline: &Pipeline, target: &Target) -> Result<Application, Unreadable> {
+    let (app_ref, namespace) = (&pipeline.spec.app_ref, &target.namespace);
+    match &target.cluster_ref {
+        Some(cluster) => {
+            let pipeline_namespace = pipeline.namespace().unwrap_or_default();
+            ctx.clusters.read(&pipeline_namespace, cluster, app_ref, namespace).await
+        }
+        None => ctx.applications.read(app_ref, namespace).await,
+    }
+}
+
+fn unsupported(target: &Target) -> Option<&'static str> {
+    if target.observe == Some(Observe::Event) {
+        return Some("targets that report by event (observe: Event) are not acted on yet");
+    }
+    None
+}
+
+/// Only of failed promotions: a changed Secret is what a person may have mended.
+async fn secret_versions(ctx: &Context, pipeline: &Pipeline) -> BTreeMap<String, String> {
+    let environments = pipeline.status.iter().flat_map(|status| &status.environments);
+    let failed = environments.filter(|(_, environment)| {
+        environment.promotion.as_ref().is_some_and(|promotion| promotion.phase == Phase::Failed)
+    });
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &pipeline.namespace().unwrap_or_default());
+    let versions = failed.map(async |(name, _)| {
+        let secret = secret_of(pipeline, name)?;
+        // Unreadable now and unreadable when it failed are alike: nothing was mended.
+        let metadata = secrets.get_metadata_opt(&secret).await.ok().flatten()?;
+        Some((name.clone(), metadata.resource_version()?))
+    });
+    join_all(versions).await.into_iter().flatten().collect()
+}
+
+fn secret_of(pipeline: &Pipeline, environment: &str) -> Option<String> {
+    match pipeline.promotion(environment).ok()??.strategy {
+        Strategy::PullRequest(pull_request) => Some(pull_request.secret),
+        Strategy::Webhook(webhook) => webhook.secret,
+        Strategy::Notification => None,
+    }
+}

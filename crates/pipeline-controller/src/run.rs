@@ -1,0 +1,214 @@
+//! Starts the parts, and stops them.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::{Stream, StreamExt};
+use kube::api::ListParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::controller::{self, Controller};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
+use kube::{Api, Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Args;
+use crate::context::{Context, Looks};
+use crate::health::{self, Readiness};
+use crate::observe::applications::{Applications, PipelineMeta};
+use crate::observe::clusters::Clusters;
+use crate::policy::Policy;
+use crate::reconcile::{on_error, reconcile};
+use crate::record::MANAGER;
+use crate::strategies::Strategies;
+use crate::telemetry;
+
+/// Between two tries to reach the API server, or to find the Pipelines' definition, at the start.
+const START_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Wake-ups that may wait for the controller's loop.
+const WAKE_QUEUE: usize = 1024;
+
+/// Runs the controller until it is told to stop by SIGTERM or SIGINT.
+pub fn run(args: Args) -> ExitCode {
+    telemetry::start(args.log_level, args.log_encoding);
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed before");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start the runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(serve(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let stop = stop_on_signal()?;
+    let strategies = strategies(&args)?;
+    let client = client(&args).await?;
+    let readiness = Readiness::default();
+    let health =
+        tokio::spawn(health::serve(args.health_probe_bind_address, readiness.clone(), stop.clone().cancelled_owned()));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = args.namespace, "starting");
+
+    let controller = async {
+        let Some(pipelines) = pipelines(&client, &args, &stop).await else {
+            return Ok(());
+        };
+        control(pipelines, client, strategies, &args, readiness, &stop).await;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        result = controller => result?,
+        result = health => {
+            let served = result.context("the server of the probes died")?;
+            served.with_context(|| format!("--health-probe-bind-address {}", args.health_probe_bind_address))?;
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Reconciles until stopped, and lets running reconciles end.
+async fn control(
+    pipelines: Api<PipelineMeta>,
+    client: Client,
+    strategies: Strategies,
+    args: &Args,
+    readiness: Readiness,
+    stop: &CancellationToken,
+) {
+    let (store, writer) = reflector::store();
+    let (wake, woken) = mpsc::channel(WAKE_QUEUE);
+    let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
+    let context = Arc::new(Context {
+        applications: Applications::new(client.clone(), wake),
+        clusters: Clusters::new(client.clone()),
+        events: Recorder::new(client.clone(), reporter),
+        policy: Policy::new(args),
+        looks: Looks::default(),
+        strategies,
+        client,
+    });
+    let changed = watcher(pipelines, watcher::Config::default())
+        .default_backoff()
+        .reflect(writer)
+        .applied_objects()
+        // Not for the status, which the controller itself writes.
+        .predicate_filter(predicates::generation.combine(predicates::annotations), Default::default());
+    let ready = store.clone();
+    let announce = async move {
+        if ready.wait_until_ready().await.is_ok() {
+            tracing::info!(pipelines = ready.len(), "ready");
+            readiness.set(true);
+        }
+    };
+    let reconciles = Controller::for_stream(changed, store)
+        .reconcile_on(receive(woken))
+        .with_config(controller::Config::default().concurrency(args.concurrent).debounce(Duration::from_millis(50)))
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(reconcile, on_error, context)
+        .for_each(|_told_by_the_error_policy| std::future::ready(()));
+    futures::join!(reconciles, async {
+        tokio::select! {
+            () = announce => {}
+            () = stop.cancelled() => {}
+        }
+    });
+}
+
+fn receive(
+    mut woken: mpsc::Receiver<ObjectRef<PipelineMeta>>,
+) -> impl Stream<Item = ObjectRef<PipelineMeta>> + Send + 'static {
+    futures::stream::poll_fn(move |cx| woken.poll_recv(cx))
+}
+
+/// The API of Pipelines, once the API server serves it; `None` when told to stop before.
+async fn pipelines(client: &Client, args: &Args, stop: &CancellationToken) -> Option<Api<PipelineMeta>> {
+    let api: Api<PipelineMeta> = match &args.namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let served = async {
+        let mut told = String::new();
+        while let Err(error) = api.list_metadata(&ListParams::default().limit(1)).await {
+            let why = match &error {
+                kube::Error::Api(status) if status.code == 404 => {
+                    "the API server does not know pipelines.pipelines.weave.works: install the custom resource definition"
+                        .to_owned()
+                }
+                error => format!("cannot list Pipelines: {error}"),
+            };
+            if why != told {
+                tracing::warn!("waiting: {why}");
+                told = why;
+            }
+            tokio::time::sleep(START_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        () = served => Some(api),
+        () = stop.cancelled() => None,
+    }
+}
+
+async fn client(args: &Args) -> anyhow::Result<Client> {
+    let mut config = match &args.kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("--kubeconfig {}", path.display()))?
+        }
+        None => Config::infer().await.context("found no way to the API server: set --kubeconfig")?,
+    };
+    config.connect_timeout = Some(Duration::from_secs(10));
+    Client::try_from(config).context("cannot make a client for the API server")
+}
+
+fn strategies(args: &Args) -> anyhow::Result<Strategies> {
+    let extra_ca = match &args.ca_file {
+        Some(path) => Some(std::fs::read(path).with_context(|| format!("--ca-file {}", path.display()))?),
+        None => None,
+    };
+    let policy = egress::Policy {
+        allow_http: args.insecure_allow_http,
+        extra_ca,
+        system_proxy: true,
+        ..egress::Policy::default()
+    };
+    let egress = egress::Egress::new(policy).context("--ca-file")?;
+    let options = promote_pr::Options::new(&args.cache_dir);
+    let promoter = promote_pr::Promoter::new(egress.clone(), options);
+    Ok(Strategies { egress, promoter })
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: running promotions are brought to an end");
+        token.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,84 @@
+//! Carries one promotion out, by whichever strategy. Needs no cluster, so that the command line runs it too.
+
+use std::time::Duration;
+
+use egress::{Egress, Retry};
+use jiff::Timestamp;
+use pipeline_api::Pipeline;
+use pipeline_api::normalized::Strategy;
+use pipeline_secrets::SecretValues;
+use promote_pr::Promoter;
+use uuid::Uuid;
+
+use crate::conclude::{Done, Failure, Next};
+use crate::decide::Effect;
+use crate::key;
+
+pub mod pull_request;
+pub mod webhook;
+
+/// Longest time that one try of a promotion may take, whatever it waits for.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// The strategies with what they share over all pipelines.
+pub struct Strategies {
+    pub egress: Egress,
+    pub promoter: Promoter,
+}
+
+impl Strategies {
+    /// Tries the promotion once at `now`.
+    ///
+    /// *Idempotency*: a pull request is found again by its head branch; a webhook carries the same id each time.
+    pub async fn run(
+        &self,
+        pipeline: &Pipeline,
+        effect: &Effect,
+        secret: Option<&SecretValues>,
+        now: Timestamp,
+    ) -> Result<Done, Failure> {
+        let attempt = async {
+            match &effect.strategy {
+                Strategy::PullRequest(spec) => pull_request::run(&self.promoter, pipeline, effect, spec, secret).await,
+                Strategy::Webhook(spec) => webhook::run(&self.egress, pipeline, effect, spec, secret, now).await,
+                Strategy::Notification => Err(refused("strategy.notification is not acted on yet", Next::Never)),
+            }
+        };
+        tokio::time::timeout(DEADLINE, attempt).await.unwrap_or_else(|_elapsed| {
+            let message = format!("took longer than {} s", DEADLINE.as_secs());
+            Err(Failure { message, next: Next::Backoff { at_least: Duration::ZERO }, nothing_matched: false })
+        })
+    }
+}
+
+/// The id that the promotion carries everywhere: in commits, pull requests and events. Pure.
+pub fn id(pipeline: &Pipeline, effect: &Effect) -> Uuid {
+    key::of(pipeline, &effect.environment, &effect.revision, effect.sequence).id()
+}
+
+/// What the pipeline, its Secret or the revision lack for the strategy: a person has to change it.
+fn refused(message: impl Into<String>, next: Next) -> Failure {
+    Failure { message: message.into(), next, nothing_matched: false }
+}
+
+/// An error with its causes, as one line.
+pub(crate) fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn next_of_pull_request(retry: Retry) -> Next {
+    match retry {
+        Retry::Never => Next::Review,
+        Retry::Later => Next::Backoff { at_least: Duration::ZERO },
+        Retry::After(delay) => Next::Backoff { at_least: delay },
+    }
+}

@@ -1,0 +1,109 @@
+//! From a Pipeline to a webhook.
+
+use egress::{Egress, Retry};
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+use pipeline_api::Pipeline;
+use pipeline_api::normalized::Webhook;
+use pipeline_secrets::{SecretValues, WebhookCredentials};
+use promote_webhook::{Delivery, Event, deliver, schedule};
+use uuid::Uuid;
+
+use super::{explain, refused};
+use crate::conclude::{Done, Failure, Next};
+use crate::decide::Effect;
+use crate::key;
+
+/// Sends the promotion's event, once.
+pub async fn run(
+    egress: &Egress,
+    pipeline: &Pipeline,
+    effect: &Effect,
+    spec: &Webhook,
+    secret: Option<&SecretValues>,
+    now: Timestamp,
+) -> Result<Done, Failure> {
+    let credentials =
+        secret.map(SecretValues::webhook).transpose().map_err(|error| refused(explain(&error), Next::Never))?;
+    let identity = credentials.as_ref().map(WebhookCredentials::identity).unwrap_or_default();
+    let client = egress.client(&identity).map_err(|error| refused(explain(&error), Next::Never))?;
+    let delivery = delivery(pipeline, effect, spec, credentials)?;
+    match deliver(&client, &delivery, now).await {
+        Ok(_) => Ok(Done::Delivered),
+        Err(error) => Err(Failure {
+            message: explain(&error),
+            next: next(error.retry(), effect, delivery.event.promotion_id),
+            nothing_matched: false,
+        }),
+    }
+}
+
+/// What promote-webhook is asked for. Pure.
+///
+/// # Errors
+/// Neither the Pipeline nor its Secret says where to send the event.
+pub fn delivery(
+    pipeline: &Pipeline,
+    effect: &Effect,
+    spec: &Webhook,
+    credentials: Option<WebhookCredentials>,
+) -> Result<Delivery, Failure> {
+    let key = key::of(pipeline, &effect.environment, &effect.revision, effect.sequence);
+    let (address, token, headers) = match credentials {
+        Some(credentials) => (credentials.address, credentials.token, credentials.headers),
+        None => (None, None, Vec::new()),
+    };
+    let url = address.or_else(|| spec.url.clone());
+    Ok(Delivery {
+        url: url.ok_or_else(|| refused("webhook.url is not set, and the Secret has no key address", Next::Never))?,
+        token,
+        headers,
+        event: Event {
+            promotion_id: key.id(),
+            pipeline: promote_webhook::Pipeline {
+                api_version: Pipeline::api_version(&()).into_owned(),
+                namespace: key.namespace,
+                name: key.pipeline,
+                uid: pipeline.uid(),
+            },
+            environment: key.environment,
+            source_environment: Some(effect.source_environment.clone()),
+            version: key.revision,
+            previous_version: effect.previous_revision.clone(),
+            app_kind: pipeline.spec.app_ref.kind.clone(),
+            app_name: pipeline.spec.app_ref.name.clone(),
+            timestamp: effect.started,
+        },
+    })
+}
+
+fn next(retry: Retry, effect: &Effect, promotion: Uuid) -> Next {
+    let attempt = effect.attempts.saturating_add(1);
+    let retry_after = match retry {
+        Retry::Never => return Next::Never,
+        Retry::Later => None,
+        Retry::After(delay) => Some(delay),
+    };
+    schedule::delay(attempt, jitter(promotion, attempt), retry_after).map_or(Next::Never, Next::After)
+}
+
+/// A number between -1 and 1 that is the promotion's own: retries of many promotions spread, and a plan stays repeatable.
+fn jitter(promotion: Uuid, attempt: u32) -> f64 {
+    let digest = Uuid::new_v5(&promotion, &attempt.to_be_bytes());
+    let [first, second, ..] = digest.into_bytes();
+    f64::from(u16::from_be_bytes([first, second])) / f64::from(u16::MAX) * 2.0 - 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_spreads_over_its_range() {
+        let values: Vec<f64> = (0..1000).map(|attempt| jitter(Uuid::nil(), attempt)).collect();
+        assert!(values.iter().all(|value| (-1.0..=1.0).contains(value)));
+        let mean = values.iter().sum::<f64>() / 1000.0;
+        assert!(mean.abs() < 0.1, "{mean}");
+        assert!(values.iter().any(|value| *value < -0.9) && values.iter().any(|value| *value > 0.9));
+    }
+}

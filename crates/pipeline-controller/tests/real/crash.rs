@@ -1,0 +1,140 @@
+//! The controller is killed, at every point where something has just taken effect and at any moment; the one that is started
+//! after it leaves exactly one branch and one pull request, or one event's worth of deliveries.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use pipeline_api::Phase;
+use serde_json::json;
+use testbed::git_server::{Step, TOKEN};
+use testbed::github::Call;
+use testbed::{Fault, GitHub, GitServer, Hold, Receiver, Rule, When};
+
+use crate::world::World;
+
+struct Scene {
+    world: World,
+    git: GitServer,
+    github: GitHub,
+}
+
+impl Scene {
+    /// Everything is ready for 6.1.0 to be promoted; no controller runs yet.
+    async fn set() -> Result<Self> {
+        let world = World::without_controller().await?;
+        let git = GitServer::start(&world.bed.ca).await?;
+        let github = GitHub::start(&world.bed.ca, &git).await?;
+        let files = world.manifests("6.0.0");
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
+        git.create_repo("acme/fleet", &files).await?;
+        world.helm_releases("6.0.0").await?;
+        world.secret("fleet", json!({"token": TOKEN})).await?;
+        world
+            .pipeline(json!({"pullRequest": {
+                "url": git.url("acme/fleet"), "branch": "main", "provider": "github", "apiUrl": github.api_url(), "secretRef": "fleet",
+            }}))
+            .await?;
+        world.dev_is_at("6.1.0").await?;
+        Ok(Self { world, git, github })
+    }
+
+    async fn ends_well(&self) -> Result<()> {
+        self.world.promotion("6.1.0", Phase::Open).await?;
+        let repo = self.git.repo("acme/fleet")?;
+        let pulls = self.github.pulls("acme/fleet").await?;
+        assert_eq!(pulls.len(), 1, "{pulls:?}");
+        let branches = repo.branches().await?;
+        assert_eq!(branches.len(), 2, "{branches:?}");
+        assert_eq!(repo.diff("main", &pulls[0].head).await?.matches("\n+ ").count(), 1);
+        repo.fsck().await?;
+        Ok(())
+    }
+}
+
+/// Kills the controller while it waits for the answer to a request whose effect has happened, or has not.
+async fn killed_at(inject: impl FnOnce(&Scene, Hold)) -> Result<()> {
+    let mut scene = Scene::set().await?;
+    let hold = Hold::new();
+    inject(&scene, hold.clone());
+    scene.world.start(&[]).await?;
+    hold.reached().await?;
+    scene.world.kill().await?;
+    hold.break_off();
+    scene.world.start(&[]).await?;
+    scene.ends_well().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn while_it_fetches() -> Result<()> {
+    killed_at(|scene, hold| scene.git.inject(Rule::once(Fault::Hold(When::Before, hold)).on(Step::Fetch))).await
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn before_the_push_takes_effect() -> Result<()> {
+    killed_at(|scene, hold| scene.git.inject(Rule::once(Fault::Hold(When::Before, hold)).on(Step::Push))).await
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn after_the_push_took_effect() -> Result<()> {
+    killed_at(|scene, hold| scene.git.inject(Rule::once(Fault::Hold(When::After, hold)).on(Step::Push))).await
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn before_the_pull_request_is_created() -> Result<()> {
+    killed_at(|scene, hold| scene.github.inject(Rule::once(Fault::Hold(When::Before, hold)).on(Call::CreatePull))).await
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn after_the_pull_request_was_created() -> Result<()> {
+    killed_at(|scene, hold| scene.github.inject(Rule::once(Fault::Hold(When::After, hold)).on(Call::CreatePull))).await
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn the_answer_is_lost_after_the_pull_request_was_created() -> Result<()> {
+    let mut scene = Scene::set().await?;
+    scene.github.inject(Rule::once(Fault::Drop(When::After)).on(Call::CreatePull));
+    scene.world.start(&[]).await?;
+    scene.ends_well().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn at_any_moment() -> Result<()> {
+    let mut scene = Scene::set().await?;
+    for moment in [0, 15, 30, 60, 90, 130, 180, 250, 350] {
+        scene.world.start(&[]).await?;
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        scene.world.kill().await?;
+    }
+    scene.world.start(&[]).await?;
+    scene.ends_well().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn after_an_event_was_received_and_before_that_was_recorded() -> Result<()> {
+    let mut world = World::without_controller().await?;
+    let receiver = Receiver::start(&world.bed.ca).await?;
+    world.helm_releases("6.0.0").await?;
+    world.pipeline(json!({"webhook": {"url": receiver.url()}})).await?;
+    world.dev_is_at("6.1.0").await?;
+    let hold = Hold::new();
+    receiver.script([Fault::Hold(When::After, hold.clone())]);
+    world.start(&[]).await?;
+    hold.reached().await?;
+    world.kill().await?;
+    hold.break_off();
+    world.start(&[]).await?;
+    world.promotion("6.1.0", Phase::Delivered).await?;
+    let received = receiver.received();
+    let ids: std::collections::BTreeSet<_> = received.iter().map(|event| event.header("webhook-id")).collect();
+    assert_eq!((received.len(), ids.len()), (2, 1), "one event, sent again with the id that tells the receiver so");
+    assert_eq!(received[0].body, received[1].body);
+    Ok(())
+}

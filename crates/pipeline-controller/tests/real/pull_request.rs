@@ -1,0 +1,175 @@
+//! Promotion by pull request, on Gitea and on the GitHub fake.
+
+use anyhow::Result;
+use pipeline_api::Phase;
+use pipeline_api::conditions::ConditionType;
+use serde_json::{Value, json};
+use testbed::gitea::Repo;
+use testbed::{GitHub, GitServer};
+
+use crate::world::{World, promotion, told};
+
+async fn repo_on_gitea(world: &World, version: &str) -> Result<Repo> {
+    let files = world.manifests(version);
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    world.bed.gitea.create_repo("fleet", &files).await
+}
+
+fn to_gitea(repo: &Repo) -> Value {
+    json!({"pullRequest": {"url": repo.clone_url, "branch": "main", "provider": "gitea", "secretRef": "fleet"}})
+}
+
+async fn world_with_open_pull_request() -> Result<(World, Repo)> {
+    let world = World::new().await?;
+    let repo = repo_on_gitea(&world, "6.0.0").await?;
+    world.helm_releases("6.0.0").await?;
+    world.secret("fleet", json!({"token": world.bed.gitea.token})).await?;
+    world.pipeline(to_gitea(&repo)).await?;
+    world.dev_is_at("6.1.0").await?;
+    world.promotion("6.1.0", Phase::Open).await?;
+    Ok((world, repo))
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn the_pull_request_changes_the_marked_bytes_and_nothing_else() -> Result<()> {
+    let (world, repo) = world_with_open_pull_request().await?;
+    let pulls = world.bed.gitea.pulls(&repo).await?;
+    assert_eq!(pulls.len(), 1);
+    assert_eq!(pulls[0].base.name, "main");
+    let open = world.promotion("6.1.0", Phase::Open).await?;
+    assert_eq!(open.url.as_deref(), Some(pulls[0].html_url.as_str()));
+    assert!(pulls[0].body.contains(&format!("Promotion-Id: {}", open.id)), "{}", pulls[0].body);
+
+    let changed = repo.git(&["diff", "--name-only", "main", &pulls[0].head.name]).await?;
+    assert_eq!(String::from_utf8(changed)?, "apps/prod/podinfo.yaml\n");
+    let before = repo.git(&["show", "main:apps/prod/podinfo.yaml"]).await?;
+    let after = repo.git(&["show", &format!("{}:apps/prod/podinfo.yaml", pulls[0].head.name)]).await?;
+    assert_eq!(String::from_utf8(after)?, String::from_utf8(before)?.replace("'6.0.0'", "'6.1.0'"));
+    let parents = repo.git(&["log", "--format=%H", &format!("main..{}", pulls[0].head.name)]).await?;
+    assert_eq!(String::from_utf8(parents)?.lines().count(), 1);
+    repo.git(&["fsck", "--strict"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn a_merged_pull_request_succeeds_once_prod_shows_the_revision() -> Result<()> {
+    let (world, repo) = world_with_open_pull_request().await?;
+    assert_eq!(told(&world.status().await?, ConditionType::Ready), "True PullRequestOpen");
+    world.bed.gitea.merge(&repo, 1).await?;
+    world.promotion("6.1.0", Phase::Delivered).await?;
+    world.prod_is_at("6.1.0").await?;
+    let done = world.promotion("6.1.0", Phase::Succeeded).await?;
+    assert!(done.started_time.is_some() && done.finished_time.is_some());
+    assert_eq!(told(&world.status().await?, ConditionType::Ready), "True ReconciliationSucceeded");
+    assert_eq!(world.bed.gitea.branches(&repo).await?, ["main"]);
+    let events = world.events().await?;
+    for reason in ["PullRequestOpened", "PullRequestMerged", "PromotionSucceeded"] {
+        assert_eq!(events.iter().filter(|event| *event == reason).count(), 1, "{reason} in {events:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn a_pull_request_that_a_person_closed_stays_closed() -> Result<()> {
+    let (mut world, repo) = world_with_open_pull_request().await?;
+    world.bed.gitea.close(&repo, 1).await?;
+    world.promotion("6.1.0", Phase::Closed).await?;
+    let status = world.status().await?;
+    assert_eq!(told(&status, ConditionType::Ready), "True PullRequestClosed");
+
+    world.kill().await?;
+    world.start(&[]).await?;
+    world.dev_is_at("6.1.0").await?;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(world.bed.gitea.pulls(&repo).await?.len(), 1, "the pull request was opened anew");
+    world.promotion("6.1.0", Phase::Closed).await?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn a_newer_revision_supersedes_an_open_pull_request() -> Result<()> {
+    let (world, repo) = world_with_open_pull_request().await?;
+    world.dev_is_at("6.2.0").await?;
+    world.promotion("6.2.0", Phase::Open).await?;
+    let pulls = world.bed.gitea.pulls(&repo).await?;
+    let states: Vec<_> = pulls.iter().map(|pull| (pull.number, pull.state.as_str())).collect();
+    assert_eq!(pulls.len(), 2);
+    assert!(states.contains(&(1, "closed")) && states.contains(&(2, "open")), "{states:?}");
+    let comments = world.bed.gitea.comments(&repo, 1).await?;
+    assert!(comments.iter().any(|comment| comment.contains("pulls/2") || comment.contains("#2")), "{comments:?}");
+    assert_eq!(world.bed.gitea.branches(&repo).await?.len(), 2);
+    let status = world.status().await?;
+    let history = &status.environments["prod"].history;
+    assert_eq!(history.last().map(|past| (past.revision.as_str(), past.phase)), Some(("6.1.0", Phase::Superseded)));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn what_the_base_branch_has_already_is_not_promoted() -> Result<()> {
+    let world = World::new().await?;
+    let repo = repo_on_gitea(&world, "6.1.0").await?;
+    world.helm_releases("6.0.0").await?;
+    world.secret("fleet", json!({"token": world.bed.gitea.token})).await?;
+    world.pipeline(to_gitea(&repo)).await?;
+    world.dev_is_at("6.1.0").await?;
+    world.promotion("6.1.0", Phase::AlreadyApplied).await?;
+    assert!(world.bed.gitea.pulls(&repo).await?.is_empty());
+    assert_eq!(world.bed.gitea.branches(&repo).await?, ["main"]);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn the_same_flow_on_github() -> Result<()> {
+    let world = World::new().await?;
+    let git = GitServer::start(&world.bed.ca).await?;
+    let github = GitHub::start(&world.bed.ca, &git).await?;
+    let files = world.manifests("6.0.0");
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
+    let repo = git.create_repo("acme/fleet", &files).await?;
+    world.helm_releases("6.0.0").await?;
+    world.secret("fleet", json!({"token": testbed::git_server::TOKEN})).await?;
+    world
+        .pipeline(json!({"pullRequest": {
+            "url": git.url("acme/fleet"), "branch": "main", "provider": "github", "apiUrl": github.api_url(), "secretRef": "fleet",
+        }}))
+        .await?;
+    world.dev_is_at("6.1.0").await?;
+    world.promotion("6.1.0", Phase::Open).await?;
+    let pulls = github.pulls("acme/fleet").await?;
+    assert_eq!(pulls.len(), 1);
+    let diff = repo.git(&["diff", "--numstat", "main", &pulls[0].head]).await?;
+    assert_eq!(diff.trim_end(), "1\t1\tapps/prod/podinfo.yaml");
+    github.merge("acme/fleet", pulls[0].number).await?;
+    world.promotion("6.1.0", Phase::Delivered).await?;
+    world.prod_is_at("6.1.0").await?;
+    world.promotion("6.1.0", Phase::Succeeded).await?;
+    repo.fsck().await?;
+    assert_eq!(repo.branches().await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn nothing_happens_while_dev_is_not_ready() -> Result<()> {
+    let world = World::new().await?;
+    let repo = repo_on_gitea(&world, "6.0.0").await?;
+    world.helm_releases("6.0.0").await?;
+    world.secret("fleet", json!({"token": world.bed.gitea.token})).await?;
+    world.pipeline(to_gitea(&repo)).await?;
+    let helm_release = testbed::flux::Application::HelmRelease;
+    world.cluster.set_not_ready(helm_release, &world.dev, "podinfo", "install failed").await?;
+    let status =
+        world.until("PromotionPending", |status| !told(status, ConditionType::PromotionPending).is_empty()).await?;
+    assert_eq!(told(&status, ConditionType::PromotionPending), "True EnvironmentNotReady");
+    assert!(promotion(&status).is_none());
+    world.dev_is_at("6.1.0").await?;
+    world.promotion("6.1.0", Phase::Open).await?;
+    assert_eq!(told(&world.status().await?, ConditionType::PromotionPending), "");
+    Ok(())
+}

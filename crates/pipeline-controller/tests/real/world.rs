@@ -1,0 +1,245 @@
+//! A controller of its own for each test, in a namespace of its own, on the servers that all tests share.
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client};
+use pipeline_api::conditions::{ConditionType, condition};
+use pipeline_api::{Phase, Pipeline, PipelineStatus, PromotionStatus};
+use serde_json::json;
+use testbed::{ControlPlane, Process, Testbed};
+use tokio::sync::OnceCell;
+
+/// Longest time that a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub const DEFINITION: &str = include_str!("../../../../deploy/crds/pipelines.weave.works.yaml");
+
+/// A pipeline's surroundings: the namespace it lives in, one namespace for each environment, and a controller.
+pub struct World {
+    pub bed: &'static Testbed,
+    pub cluster: &'static ControlPlane,
+    pub client: Client,
+    pub namespace: String,
+    pub dev: String,
+    pub prod: String,
+    controller: Option<Process>,
+    folder: tempfile::TempDir,
+    http: reqwest::Client,
+}
+
+impl World {
+    /// Everything but the controller.
+    pub async fn without_controller() -> Result<Self> {
+        static DEFINED: OnceCell<()> = OnceCell::const_new();
+        let bed = testbed::shared().await?;
+        DEFINED.get_or_try_init(|| async { bed.control_plane.apply(DEFINITION).await.map(drop) }).await?;
+        Self::on(bed, &bed.control_plane).await
+    }
+
+    /// Everything but the controller, on a cluster on which Pipelines are defined somehow.
+    pub async fn on(bed: &'static Testbed, cluster: &'static ControlPlane) -> Result<Self> {
+        Ok(Self {
+            bed,
+            cluster,
+            client: cluster.client().await?,
+            namespace: cluster.namespace("apps").await?,
+            dev: cluster.namespace("dev").await?,
+            prod: cluster.namespace("prod").await?,
+            controller: None,
+            folder: tempfile::tempdir()?,
+            http: bed.ca.http_client()?,
+        })
+    }
+
+    /// With a controller that is ready and looks at open pull requests each second.
+    pub async fn new() -> Result<Self> {
+        let mut world = Self::without_controller().await?;
+        world.start(&[]).await?;
+        Ok(world)
+    }
+
+    /// Starts the controller with these further flags.
+    pub async fn start(&mut self, flags: &[&str]) -> Result<()> {
+        let port = testbed::ports::free()?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline-controller"));
+        command
+            .args(["--namespace", &self.namespace])
+            .arg("--kubeconfig")
+            .arg(&self.cluster.kubeconfig)
+            .arg("--ca-file")
+            .arg(self.bed.ca.certificate_path())
+            .arg("--cache-dir")
+            .arg(self.folder.path().join("cache"))
+            .args(["--health-probe-bind-address", &format!("127.0.0.1:{port}")])
+            .args([
+                "--pull-request-interval",
+                "1s",
+                "--promotion-retry-delay",
+                "1s",
+                "--promotion-retry-max-delay",
+                "8s",
+            ])
+            .args(["--log-level", "debug", "--log-encoding", "console"])
+            .args(flags);
+        let mut process = Process::start(&command, &self.folder.path().join("controller.log"))?;
+        let probe = format!("http://127.0.0.1:{port}/readyz");
+        let is_ready = async || self.http.get(&probe).send().await.is_ok_and(|answer| answer.status().is_success());
+        process.ready(PATIENCE, is_ready).await?;
+        self.controller = Some(process);
+        Ok(())
+    }
+
+    /// Kills the controller at once, as a node that dies would.
+    pub async fn kill(&mut self) -> Result<()> {
+        let mut controller = self.controller.take().context("no controller runs")?;
+        controller.signal("KILL")?;
+        controller.wait(PATIENCE).await?;
+        Ok(())
+    }
+
+    pub fn log(&self) -> String {
+        self.controller.as_ref().and_then(|controller| controller.log().ok()).unwrap_or_default()
+    }
+
+    /// A HelmRelease podinfo, ready at `version`, in both environments.
+    pub async fn helm_releases(&self, version: &str) -> Result<()> {
+        for namespace in [&self.dev, &self.prod] {
+            self.cluster
+                .apply(&format!(
+                    "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {{name: podinfo, namespace: {namespace}}}\nspec: {{}}\n"
+                ))
+                .await?;
+            self.cluster.set_helm_release_ready(namespace, "podinfo", version).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn dev_is_at(&self, version: &str) -> Result<()> {
+        self.cluster.set_helm_release_ready(&self.dev, "podinfo", version).await
+    }
+
+    pub async fn prod_is_at(&self, version: &str) -> Result<()> {
+        self.cluster.set_helm_release_ready(&self.prod, "podinfo", version).await
+    }
+
+    /// Pipeline podinfo over dev and prod, with this `promotion`.
+    pub async fn pipeline(&self, promotion: serde_json::Value) -> Result<()> {
+        self.apply(json!({
+            "apiVersion": "pipelines.weave.works/v1alpha1",
+            "kind": "Pipeline",
+            "metadata": {"name": "podinfo", "namespace": self.namespace},
+            "spec": {
+                "appRef": {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": "podinfo"},
+                "environments": [
+                    {"name": "dev", "targets": [{"namespace": self.dev}]},
+                    {"name": "prod", "targets": [{"namespace": self.prod}]},
+                ],
+                "promotion": promotion,
+            },
+        }))
+        .await
+    }
+
+    pub async fn apply(&self, object: serde_json::Value) -> Result<()> {
+        self.cluster.apply(&serde_json::to_string(&object)?).await.map(drop)
+    }
+
+    pub async fn secret(&self, name: &str, values: serde_json::Value) -> Result<()> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values});
+        api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(secret)).await?;
+        Ok(())
+    }
+
+    /// The manifests of an application as a team has them: comments, quotes and spaces of its own, and a marker in prod.
+    pub fn manifests(&self, version: &str) -> Vec<(&'static str, String)> {
+        let marker = format!(r#"{{"$promotion": "{}:podinfo:prod"}}"#, self.namespace);
+        vec![
+            ("README.md", format!("The marker is # {marker}\n")),
+            (
+                "apps/dev/podinfo.yaml",
+                "kind: HelmRelease\nspec:\n  chart: {spec: {chart: podinfo, version: '>=6'}}\n".to_owned(),
+            ),
+            (
+                "apps/prod/podinfo.yaml",
+                format!(
+                    "# prod of podinfo\nkind:   HelmRelease\nspec:\n  chart:\n    spec:\n      version:   '{version}'   # {marker}\n\
+                     \n\n  values: {{ a:   1 }}  # as it is\n"
+                ),
+            ),
+            ("apps/prod/other.yaml", "version: 1 # {\"$promotion\": \"other:app:prod\"}\n".to_owned()),
+        ]
+    }
+
+    pub async fn status(&self) -> Result<PipelineStatus> {
+        let api: Api<Pipeline> = Api::namespaced(self.client.clone(), &self.namespace);
+        Ok(api.get("podinfo").await?.status.unwrap_or_default())
+    }
+
+    /// The pipeline's status once `seen` is true of it.
+    pub async fn until(&self, what: &str, seen: impl Fn(&PipelineStatus) -> bool) -> Result<PipelineStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status().await?;
+            if seen(&status) {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "not seen: {what}; status: {}\nlog:\n{}",
+                    serde_json::to_string_pretty(&status)?,
+                    tail(&self.log())
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The promotion of `revision` to prod once it is in `phase`.
+    pub async fn promotion(&self, revision: &str, phase: Phase) -> Result<PromotionStatus> {
+        let is_there = |promotion: &PromotionStatus| promotion.revision == revision && promotion.phase == phase;
+        let status =
+            self.until(&format!("{revision} {phase:?}"), |status| promotion(status).is_some_and(is_there)).await?;
+        promotion(&status).cloned().context("no promotion")
+    }
+
+    /// The status once Ready is False with a message that holds all of `words`.
+    pub async fn until_not_ready(&self, words: &[&str]) -> Result<PipelineStatus> {
+        self.until(&format!("Ready=False with {words:?}"), |status| {
+            condition(&status.conditions, ConditionType::Ready)
+                .is_some_and(|ready| ready.status == "False" && words.iter().all(|word| ready.message.contains(word)))
+        })
+        .await
+    }
+
+    /// The reasons of the Kubernetes Events about the pipeline.
+    pub async fn events(&self) -> Result<Vec<String>> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let events = api.list(&ListParams::default()).await?;
+        Ok(events.items.into_iter().filter_map(|event| event.reason).collect())
+    }
+}
+
+pub fn promotion(status: &PipelineStatus) -> Option<&PromotionStatus> {
+    status.environments.get("prod")?.promotion.as_ref()
+}
+
+/// Status and reason of a condition, as `True PullRequestOpen`; empty when it is not there.
+pub fn told(status: &PipelineStatus, type_: ConditionType) -> String {
+    let mut text = String::new();
+    if let Some(condition) = condition(&status.conditions, type_) {
+        let _ = write!(text, "{} {}", condition.status, condition.reason);
+    }
+    text
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
