@@ -1,0 +1,152 @@
+//! One promotion, from manifests and flags.
+
+use std::fs;
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use pipeline_api::normalized::Strategy;
+use pipeline_api::{Pipeline, Unsupported, unsupported};
+use pipeline_controller::decide::Effect;
+use pipeline_controller::strategies::Strategies;
+use pipeline_secrets::SecretValues;
+use promote_pr::{Options, Promoter};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::args::{NetworkArgs, PromotionArgs};
+use crate::manifests::Manifests;
+
+/// What is to be promoted, checked.
+pub(crate) struct Promotion {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) effect: Effect,
+    /// Fields of the strategy that are not acted on.
+    unsupported: Vec<Unsupported>,
+    files: Files,
+}
+
+struct Files {
+    pipeline: Manifests,
+    secret: Option<Manifests>,
+}
+
+/// What reaches out, and the folder for it, which goes when this is dropped unless it was asked for.
+pub(crate) struct Network {
+    pub(crate) strategies: Strategies,
+    runtime: Runtime,
+    _cache: Option<TempDir>,
+}
+
+impl Promotion {
+    /// Reads the manifests.
+    pub(crate) fn read(args: &PromotionArgs, sequence: u32) -> anyhow::Result<Self> {
+        let files = Files {
+            pipeline: Manifests::read(&args.file)?,
+            secret: args.secret.as_deref().map(Manifests::read).transpose()?,
+        };
+        let pipeline = files.pipeline.pipeline(args.namespace.as_deref())?;
+        let name = format!("Pipeline {}", pipeline.name_any());
+        let promotion = pipeline.promotion(&args.environment).with_context(|| name.clone())?;
+        let Some(promotion) = promotion else {
+            bail!("{name}: spec.promotion: is missing, so nothing says how to promote to {}", args.environment);
+        };
+        let environments = &pipeline.spec.environments;
+        let place = environments.iter().position(|environment| environment.name == args.environment);
+        let source = place.and_then(|place| environments.get(place.checked_sub(1)?));
+        let Some(source) = source else {
+            bail!(
+                "{name}: spec.environments: {} is the first environment, which nothing is promoted to",
+                args.environment
+            );
+        };
+        let mut unsupported = unsupported(&pipeline);
+        unsupported.retain(|unsupported| {
+            let field = unsupported.field.strip_prefix(&promotion.field).unwrap_or_default();
+            field.starts_with(".pullRequest.") || field.starts_with(".strategy.pull-request.")
+        });
+        #[expect(clippy::disallowed_methods, reason = "a promotion is decided when the command is called")]
+        let started = Timestamp::now();
+        let effect = Effect {
+            environment: args.environment.clone(),
+            source_environment: source.name.clone(),
+            revision: args.revision.clone(),
+            previous_revision: None,
+            sequence,
+            attempts: 0,
+            started,
+            strategy: promotion.strategy,
+        };
+        Ok(Self { pipeline, effect, unsupported, files })
+    }
+
+    /// Refuses a strategy with fields that are not acted on: half of it would not be what was asked for. `fields` says
+    /// which of them matter.
+    pub(crate) fn check_supported(&self, fields: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+        match self.unsupported.iter().find(|unsupported| fields(&unsupported.field)) {
+            Some(unsupported) => bail!("Pipeline {}: {unsupported}", self.pipeline.name_any()),
+            None => Ok(()),
+        }
+    }
+
+    /// The Secret that the strategy names, from `SECRET`, else from `PIPELINE`; none if it names none, or if the one in
+    /// `PIPELINE` is not there and can be done without.
+    pub(crate) fn secret(&self, needed: bool) -> anyhow::Result<Option<SecretValues>> {
+        let name = match &self.effect.strategy {
+            Strategy::PullRequest(pull_request) => Some(&pull_request.secret),
+            Strategy::Webhook(webhook) => webhook.secret.as_ref(),
+            Strategy::Notification => None,
+        };
+        let Some(name) = name else { return Ok(None) };
+        let namespace = self.pipeline.namespace().unwrap_or_default();
+        let file = self.files.secret.as_ref().unwrap_or(&self.files.pipeline);
+        match file.secret(&namespace, name)? {
+            Some(secret) => Ok(Some(secret)),
+            None if self.files.secret.is_none() && !needed => Ok(None),
+            None => bail!(
+                "secretRef: Pipeline {} names Secret {namespace}/{name}, but {}: give it with --secret",
+                self.pipeline.name_any(),
+                file.secrets()
+            ),
+        }
+    }
+}
+
+impl Network {
+    pub(crate) fn new(args: &NetworkArgs) -> anyhow::Result<Self> {
+        let extra_ca = match &args.ca_file {
+            Some(path) => Some(fs::read(path).with_context(|| format!("--ca-file {}", path.display()))?),
+            None => None,
+        };
+        let policy = egress::Policy {
+            allow_http: args.insecure_allow_http,
+            extra_ca,
+            system_proxy: true,
+            ..egress::Policy::default()
+        };
+        let egress = egress::Egress::new(policy).context("--ca-file")?;
+        let (cache_dir, cache) = match &args.cache_dir {
+            Some(folder) => (folder.clone(), None),
+            None => {
+                let folder = tempfile::Builder::new().prefix("pipelinectl-").tempdir()?;
+                (folder.path().to_owned(), Some(folder))
+            }
+        };
+        let promoter = Promoter::new(egress.clone(), Options::new(cache_dir));
+        let runtime = Builder::new_multi_thread().enable_all().build()?;
+        Ok(Self { strategies: Strategies { egress, promoter }, runtime, _cache: cache })
+    }
+
+    /// Runs to the end, or until somebody interrupts.
+    pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> anyhow::Result<T> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                result = work => Ok(result),
+                interrupt = tokio::signal::ctrl_c() => {
+                    interrupt?;
+                    bail!("interrupted; the same command goes on where this one ended")
+                }
+            }
+        })
+    }
+}
