@@ -1,0 +1,75 @@
+//! Opens a pull request that writes a value behind a marker, without Kubernetes: `promote-pr` alone. A second call finds
+//! the pull request of the first.
+//!
+//! ```sh
+//! TOKEN=… cargo run -p pipeline-examples --bin open_pull_request -- \
+//!     https://github.com/org/fleet.git main default podinfo prod 6.3.0
+//! ```
+
+#![expect(clippy::print_stdout, reason = "what a program prints is its result")]
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use egress::{Egress, Policy};
+use promote_pr::edit::Target;
+use promote_pr::host::Provider;
+use promote_pr::{BranchName, Credentials, Key, Options, Promoter, RepoUrl, Request};
+use secrecy::SecretString;
+
+/// Opens a pull request that writes a value behind a marker
+#[derive(Parser)]
+struct Args {
+    repository: RepoUrl,
+    base: BranchName,
+    /// The three parts of the marker: # {"$promotion": "NAMESPACE:PIPELINE:ENVIRONMENT"}
+    namespace: String,
+    pipeline: String,
+    environment: String,
+    value: String,
+    /// The software of the host; it is known for hosts such as github.com
+    #[arg(long)]
+    provider: Option<Provider>,
+    #[arg(long, env, hide_env_values = true)]
+    token: SecretString,
+    /// PEM bundle of certificate authorities to trust in addition to the system's
+    #[arg(long)]
+    ca_file: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let egress = Egress::new(Policy { extra_ca: args.ca_file.map(std::fs::read).transpose()?, ..Policy::default() })?;
+    let cache = tempfile::tempdir()?;
+    let promoter = Promoter::new(egress, Options::new(cache.path()));
+
+    let request = Request {
+        target: Target::Marker(format!("{}:{}:{}", args.namespace, args.pipeline, args.environment)),
+        key: Key {
+            namespace: args.namespace,
+            pipeline: args.pipeline,
+            environment: args.environment,
+            revision: args.value.clone(),
+            sequence: 1,
+        },
+        repository: args.repository,
+        base: args.base,
+        provider: args.provider,
+        api_url: None,
+        value: args.value,
+        source_environment: None,
+        pipeline_link: None,
+    };
+    let credentials = Credentials { token: Some(args.token), ..Credentials::default() };
+    let promotion = promoter.promote(&request, &credentials).await?;
+
+    println!("{:?}", promotion.state);
+    for change in promotion.changes {
+        println!("{}:{}: {} -> {}", change.path, change.line, change.old, change.new);
+    }
+    if let Some(pull_request) = promotion.pull_request {
+        println!("{}", pull_request.url);
+    }
+    Ok(())
+}

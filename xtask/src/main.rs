@@ -1,0 +1,65 @@
+//! Tasks around the code: `cargo xtask --help`.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
+
+mod crds;
+mod demo;
+mod test;
+mod testbed;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks around the code.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Shows two real promotions, by pull request and by webhook, on a control plane and a git host of its own
+    Demo(demo::Args),
+    /// Checks everything and runs all tests, on real servers; installs or builds what is missing
+    Test(test::Args),
+    /// Writes the custom resource definitions under deploy/crds
+    Crds {
+        /// Only say whether they are up to date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Starts the servers that the tests use, prints how to reach them, and stays until Ctrl-C
+    Testbed,
+    /// Checks what no compiler does: layering of the pure modules, paths named in documents
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().task {
+        Task::Demo(args) => in_runtime(demo::run(args)),
+        Task::Test(args) => in_runtime(test::run(args)),
+        Task::Crds { check } => crds::run(check),
+        Task::Testbed => in_runtime(testbed::run()),
+        Task::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn in_runtime(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(task)
+}
+
+/// The root of the checkout.
+fn root() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(std::path::Path::new("."))
+}

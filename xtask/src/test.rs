@@ -1,0 +1,91 @@
+//! Everything that has to hold, in the order of what fails soonest.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+
+use crate::{root, tidy};
+
+/// The version of cargo-deny that is installed when none is there.
+const CARGO_DENY: &str = "0.20.2";
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only the tests, not the checks before them
+    #[arg(long)]
+    only_tests: bool,
+    /// Handed to the test binaries: a part of the names of the tests to run
+    filter: Vec<String>,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    if !args.only_tests {
+        checks()?;
+    }
+    let started = Instant::now();
+    eprintln!("==> starting the test bed");
+    let bed = testbed::Testbed::start().await?;
+    eprintln!("    up after {:.1} s", started.elapsed().as_secs_f32());
+    let mut tests = cargo(["test", "--workspace", "--all-features", "--"]);
+    tests.arg("--include-ignored").args(&args.filter).env(testbed::VARIABLE, &bed.file);
+    step("tests", &mut tests)
+}
+
+fn checks() -> anyhow::Result<()> {
+    step("formatting", &mut cargo(["fmt", "--all", "--check"]))?;
+    eprintln!("==> tidy");
+    tidy::run()?;
+    step(
+        "lints",
+        &mut cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--quiet", "--", "-D", "warnings"]),
+    )?;
+    let deny = cargo_deny()?;
+    step(
+        "licences, sources and layers",
+        Command::new(deny)
+            .args(["--all-features", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"])
+            .current_dir(root()),
+    )?;
+    let mut docs = cargo(["doc", "--workspace", "--no-deps", "--all-features", "--quiet"]);
+    step("documentation", docs.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn cargo<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(args).current_dir(root());
+    command
+}
+
+fn step(name: &str, command: &mut Command) -> anyhow::Result<()> {
+    eprintln!("==> {name}");
+    let started = Instant::now();
+    let status = command.status().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    ensure!(status.success(), "{name}: failed");
+    eprintln!("    {name}: fine after {:.1} s", started.elapsed().as_secs_f32());
+    Ok(())
+}
+
+/// cargo-deny: the one on PATH, else the one in the user's cache, else built into it.
+fn cargo_deny() -> anyhow::Result<PathBuf> {
+    let is_there =
+        |program: &OsStr| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    if is_there("cargo-deny".as_ref()) {
+        return Ok("cargo-deny".into());
+    }
+    let folder = testbed::tools::cache_folder()?.join("cargo");
+    let program = folder.join("bin/cargo-deny");
+    if !is_there(program.as_os_str()) {
+        eprintln!("==> building cargo-deny {CARGO_DENY} once, for some minutes");
+        let started = Instant::now();
+        let mut install = cargo(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"]);
+        // Not into the workspace's target folder: nothing of it is shared.
+        let status = install.arg(&folder).env_remove("CARGO_TARGET_DIR").current_dir(env::temp_dir()).status()?;
+        ensure!(status.success(), "cannot build cargo-deny; install it with `cargo install --locked cargo-deny`");
+        eprintln!("    built after {:.1} s", started.elapsed().as_secs_f32());
+    }
+    Ok(program)
+}
