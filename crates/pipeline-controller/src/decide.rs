@@ -430,7 +430,10 @@ fn unsupported(promotion: &Promotion) -> Option<String> {
 }
 
 /// A revision ends up in branch names, headers and manifests.
-fn check_revision(revision: &str) -> Result<(), String> {
+///
+/// # Errors
+/// What no revision may be, for people.
+pub fn check_revision(revision: &str) -> Result<(), String> {
     if revision.is_empty() || revision.len() > 253 || !revision.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!(
             "revision {:?} cannot be promoted: it has to be 1 to 253 printable ASCII characters without blanks",

@@ -58,7 +58,7 @@ pub fn run(args: Args) -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
-    let strategies = strategies(&args)?;
+    let strategies = Strategies::open(&args.cache_dir, args.ca_file.as_deref(), args.insecure_allow_http)?;
     let client = client(&args).await?;
     let readiness = Readiness::default();
     let health =
@@ -178,23 +178,6 @@ async fn client(args: &Args) -> anyhow::Result<Client> {
     };
     config.connect_timeout = Some(Duration::from_secs(10));
     Client::try_from(config).context("cannot make a client for the API server")
-}
-
-fn strategies(args: &Args) -> anyhow::Result<Strategies> {
-    let extra_ca = match &args.ca_file {
-        Some(path) => Some(std::fs::read(path).with_context(|| format!("--ca-file {}", path.display()))?),
-        None => None,
-    };
-    let policy = egress::Policy {
-        allow_http: args.insecure_allow_http,
-        extra_ca,
-        system_proxy: true,
-        ..egress::Policy::default()
-    };
-    let egress = egress::Egress::new(policy).context("--ca-file")?;
-    let options = promote_pr::Options::new(&args.cache_dir);
-    let promoter = promote_pr::Promoter::new(egress.clone(), options);
-    Ok(Strategies { egress, promoter })
 }
 
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {

@@ -1,7 +1,9 @@
 //! Carries one promotion out, by whichever strategy. Needs no cluster, so that the command line runs it too.
 
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use egress::{Egress, Retry};
 use jiff::Timestamp;
 use pipeline_api::Pipeline;
@@ -27,6 +29,20 @@ pub struct Strategies {
 }
 
 impl Strategies {
+    /// Strategies that cache repositories in `cache_dir`, trust the certificate authorities of `ca_file` beside the system's,
+    /// and use the proxy of the process' environment.
+    ///
+    /// # Errors
+    /// `ca_file` cannot be read, or is no PEM bundle.
+    pub fn open(cache_dir: &Path, ca_file: Option<&Path>, allow_http: bool) -> anyhow::Result<Self> {
+        let read = |path: &Path| std::fs::read(path).with_context(|| format!("--ca-file {}", path.display()));
+        let extra_ca = ca_file.map(read).transpose()?;
+        let policy = egress::Policy { allow_http, extra_ca, system_proxy: true, ..egress::Policy::default() };
+        let egress = Egress::new(policy).context("--ca-file")?;
+        let promoter = Promoter::new(egress.clone(), promote_pr::Options::new(cache_dir));
+        Ok(Self { egress, promoter })
+    }
+
     /// Tries the promotion once at `now`.
     ///
     /// *Idempotency*: a pull request is found again by its head branch; a webhook carries the same id each time.

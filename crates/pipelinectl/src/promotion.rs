@@ -1,7 +1,5 @@
 //! One promotion, from manifests and flags.
 
-use std::fs;
-
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -10,7 +8,6 @@ use pipeline_api::{Pipeline, Unsupported, unsupported};
 use pipeline_controller::decide::Effect;
 use pipeline_controller::strategies::Strategies;
 use pipeline_secrets::SecretValues;
-use promote_pr::{Options, Promoter};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -114,17 +111,6 @@ impl Promotion {
 
 impl Network {
     pub(crate) fn new(args: &NetworkArgs) -> anyhow::Result<Self> {
-        let extra_ca = match &args.ca_file {
-            Some(path) => Some(fs::read(path).with_context(|| format!("--ca-file {}", path.display()))?),
-            None => None,
-        };
-        let policy = egress::Policy {
-            allow_http: args.insecure_allow_http,
-            extra_ca,
-            system_proxy: true,
-            ..egress::Policy::default()
-        };
-        let egress = egress::Egress::new(policy).context("--ca-file")?;
         let (cache_dir, cache) = match &args.cache_dir {
             Some(folder) => (folder.clone(), None),
             None => {
@@ -132,9 +118,9 @@ impl Network {
                 (folder.path().to_owned(), Some(folder))
             }
         };
-        let promoter = Promoter::new(egress.clone(), Options::new(cache_dir));
+        let strategies = Strategies::open(&cache_dir, args.ca_file.as_deref(), args.insecure_allow_http)?;
         let runtime = Builder::new_multi_thread().enable_all().build()?;
-        Ok(Self { strategies: Strategies { egress, promoter }, runtime, _cache: cache })
+        Ok(Self { strategies, runtime, _cache: cache })
     }
 
     /// Runs to the end, or until somebody interrupts.

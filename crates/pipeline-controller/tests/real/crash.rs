@@ -6,42 +6,32 @@ use std::time::Duration;
 use anyhow::Result;
 use pipeline_api::Phase;
 use serde_json::json;
-use testbed::git_server::{Step, TOKEN};
+use testbed::git_server::Step;
 use testbed::github::Call;
-use testbed::{Fault, GitHub, GitServer, Hold, Receiver, Rule, When};
+use testbed::{Fault, Hold, Receiver, Rule, When};
 
-use crate::world::World;
+use crate::world::{Hosts, World};
 
 struct Scene {
     world: World,
-    git: GitServer,
-    github: GitHub,
+    hosts: Hosts,
 }
 
 impl Scene {
     /// Everything is ready for 6.1.0 to be promoted; no controller runs yet.
     async fn set() -> Result<Self> {
         let world = World::without_controller().await?;
-        let git = GitServer::start(&world.bed.ca).await?;
-        let github = GitHub::start(&world.bed.ca, &git).await?;
-        let files = world.manifests("6.0.0");
-        let files: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
-        git.create_repo("acme/fleet", &files).await?;
+        let hosts = world.github("6.0.0").await?;
         world.helm_releases("6.0.0").await?;
-        world.secret("fleet", json!({"token": TOKEN})).await?;
-        world
-            .pipeline(json!({"pullRequest": {
-                "url": git.url("acme/fleet"), "branch": "main", "provider": "github", "apiUrl": github.api_url(), "secretRef": "fleet",
-            }}))
-            .await?;
+        world.pipeline(hosts.promotion("acme/fleet")).await?;
         world.dev_is_at("6.1.0").await?;
-        Ok(Self { world, git, github })
+        Ok(Self { world, hosts })
     }
 
     async fn ends_well(&self) -> Result<()> {
         self.world.promotion("6.1.0", Phase::Open).await?;
-        let repo = self.git.repo("acme/fleet")?;
-        let pulls = self.github.pulls("acme/fleet").await?;
+        let Hosts { github, repo, .. } = &self.hosts;
+        let pulls = github.pulls("acme/fleet").await?;
         assert_eq!(pulls.len(), 1, "{pulls:?}");
         let branches = repo.branches().await?;
         assert_eq!(branches.len(), 2, "{branches:?}");
@@ -52,10 +42,10 @@ impl Scene {
 }
 
 /// Kills the controller while it waits for the answer to a request whose effect has happened, or has not.
-async fn killed_at(inject: impl FnOnce(&Scene, Hold)) -> Result<()> {
+async fn killed_at(inject: impl FnOnce(&Hosts, Hold)) -> Result<()> {
     let mut scene = Scene::set().await?;
     let hold = Hold::new();
-    inject(&scene, hold.clone());
+    inject(&scene.hosts, hold.clone());
     scene.world.start(&[]).await?;
     hold.reached().await?;
     scene.world.kill().await?;
@@ -67,38 +57,38 @@ async fn killed_at(inject: impl FnOnce(&Scene, Hold)) -> Result<()> {
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn while_it_fetches() -> Result<()> {
-    killed_at(|scene, hold| scene.git.inject(Rule::once(Fault::Hold(When::Before, hold)).on(Step::Fetch))).await
+    killed_at(|hosts, hold| hosts.git.inject(Rule::once(Fault::Hold(When::Before, hold)).on(Step::Fetch))).await
 }
 
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn before_the_push_takes_effect() -> Result<()> {
-    killed_at(|scene, hold| scene.git.inject(Rule::once(Fault::Hold(When::Before, hold)).on(Step::Push))).await
+    killed_at(|hosts, hold| hosts.git.inject(Rule::once(Fault::Hold(When::Before, hold)).on(Step::Push))).await
 }
 
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn after_the_push_took_effect() -> Result<()> {
-    killed_at(|scene, hold| scene.git.inject(Rule::once(Fault::Hold(When::After, hold)).on(Step::Push))).await
+    killed_at(|hosts, hold| hosts.git.inject(Rule::once(Fault::Hold(When::After, hold)).on(Step::Push))).await
 }
 
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn before_the_pull_request_is_created() -> Result<()> {
-    killed_at(|scene, hold| scene.github.inject(Rule::once(Fault::Hold(When::Before, hold)).on(Call::CreatePull))).await
+    killed_at(|hosts, hold| hosts.github.inject(Rule::once(Fault::Hold(When::Before, hold)).on(Call::CreatePull))).await
 }
 
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn after_the_pull_request_was_created() -> Result<()> {
-    killed_at(|scene, hold| scene.github.inject(Rule::once(Fault::Hold(When::After, hold)).on(Call::CreatePull))).await
+    killed_at(|hosts, hold| hosts.github.inject(Rule::once(Fault::Hold(When::After, hold)).on(Call::CreatePull))).await
 }
 
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn the_answer_is_lost_after_the_pull_request_was_created() -> Result<()> {
     let mut scene = Scene::set().await?;
-    scene.github.inject(Rule::once(Fault::Drop(When::After)).on(Call::CreatePull));
+    scene.hosts.github.inject(Rule::once(Fault::Drop(When::After)).on(Call::CreatePull));
     scene.world.start(&[]).await?;
     scene.ends_well().await
 }

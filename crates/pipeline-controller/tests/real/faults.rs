@@ -6,42 +6,20 @@ use anyhow::Result;
 use http::StatusCode;
 use pipeline_api::Phase;
 use pipeline_api::conditions::ConditionType;
-use serde_json::{Value, json};
+use serde_json::json;
 use testbed::git_server::TOKEN;
-use testbed::{Fault, GitHub, GitServer, Rule};
+use testbed::{Fault, Rule};
 
-use crate::world::{World, promotion, told};
+use crate::world::{Hosts, World, promotion, told};
 
-struct Hosts {
-    git: GitServer,
-    github: GitHub,
-}
-
-impl Hosts {
-    async fn with(world: &World, version: &str) -> Result<Self> {
-        let git = GitServer::start(&world.bed.ca).await?;
-        let github = GitHub::start(&world.bed.ca, &git).await?;
-        let files = world.manifests(version);
-        let files: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
-        git.create_repo("acme/fleet", &files).await?;
-        Ok(Self { git, github })
-    }
-
-    fn promotion(&self, repo: &str) -> Value {
-        json!({"pullRequest": {
-            "url": self.git.url(repo), "branch": "main", "provider": "github", "apiUrl": self.github.api_url(), "secretRef": "fleet",
-        }})
-    }
-
-    fn requests(&self) -> usize {
-        self.git.requests().len() + self.github.requests().len()
-    }
+fn requests(hosts: &Hosts) -> usize {
+    hosts.git.requests().len() + hosts.github.requests().len()
 }
 
 /// A world in which 6.1.0 is about to be promoted by pull request on GitHub.
 async fn world(token: &str) -> Result<(World, Hosts)> {
     let world = World::new().await?;
-    let hosts = Hosts::with(&world, "6.0.0").await?;
+    let hosts = world.github("6.0.0").await?;
     world.helm_releases("6.0.0").await?;
     world.secret("fleet", json!({"token": token})).await?;
     Ok((world, hosts))
@@ -55,9 +33,9 @@ async fn fails(world: &World, hosts: &Hosts, words: &[&str]) -> Result<()> {
     let message = promotion(&status).and_then(|promotion| promotion.message.clone()).unwrap_or_default();
     assert!(words.iter().all(|word| message.contains(word) || *word == "prod"), "{message}");
     assert!(!serde_json::to_string(&status)?.contains(TOKEN) && !world.log().contains(TOKEN), "the token is shown");
-    let before = hosts.requests();
+    let before = requests(hosts);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let more = hosts.requests() - before;
+    let more = requests(hosts) - before;
     assert!(more <= 12, "{more} requests within five seconds after the failure");
     Ok(())
 }

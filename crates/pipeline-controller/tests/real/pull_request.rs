@@ -5,9 +5,8 @@ use pipeline_api::Phase;
 use pipeline_api::conditions::ConditionType;
 use serde_json::{Value, json};
 use testbed::gitea::Repo;
-use testbed::{GitHub, GitServer};
 
-use crate::world::{World, promotion, told};
+use crate::world::{Hosts, World, promotion, told};
 
 async fn repo_on_gitea(world: &World, version: &str) -> Result<Repo> {
     let files = world.manifests(version);
@@ -127,20 +126,12 @@ async fn what_the_base_branch_has_already_is_not_promoted() -> Result<()> {
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn the_same_flow_on_github() -> Result<()> {
     let world = World::new().await?;
-    let git = GitServer::start(&world.bed.ca).await?;
-    let github = GitHub::start(&world.bed.ca, &git).await?;
-    let files = world.manifests("6.0.0");
-    let files: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
-    let repo = git.create_repo("acme/fleet", &files).await?;
+    let hosts = world.github("6.0.0").await?;
     world.helm_releases("6.0.0").await?;
-    world.secret("fleet", json!({"token": testbed::git_server::TOKEN})).await?;
-    world
-        .pipeline(json!({"pullRequest": {
-            "url": git.url("acme/fleet"), "branch": "main", "provider": "github", "apiUrl": github.api_url(), "secretRef": "fleet",
-        }}))
-        .await?;
+    world.pipeline(hosts.promotion("acme/fleet")).await?;
     world.dev_is_at("6.1.0").await?;
     world.promotion("6.1.0", Phase::Open).await?;
+    let Hosts { github, repo, .. } = &hosts;
     let pulls = github.pulls("acme/fleet").await?;
     assert_eq!(pulls.len(), 1);
     let diff = repo.git(&["diff", "--numstat", "main", &pulls[0].head]).await?;

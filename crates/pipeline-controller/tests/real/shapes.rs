@@ -4,7 +4,7 @@ use anyhow::Result;
 use pipeline_api::Phase;
 use pipeline_api::conditions::{ConditionType, condition};
 use serde_json::json;
-use testbed::{GitHub, GitServer, Receiver};
+use testbed::Receiver;
 
 use crate::world::{World, told};
 
@@ -12,11 +12,8 @@ use crate::world::{World, told};
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn the_shipped_shape_promotes_the_same() -> Result<()> {
     let world = World::new().await?;
-    let git = GitServer::start(&world.bed.ca).await?;
-    let github = GitHub::start(&world.bed.ca, &git).await?;
-    let files = world.manifests("6.0.0");
-    let files: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
-    git.create_repo("acme/fleet", &files).await?;
+    let hosts = world.github("6.0.0").await?;
+    let github = &hosts.github;
     world.helm_releases("6.0.0").await?;
     world
         .secret(

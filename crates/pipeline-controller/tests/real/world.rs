@@ -12,7 +12,8 @@ use kube::{Api, Client};
 use pipeline_api::conditions::{ConditionType, condition};
 use pipeline_api::{Phase, Pipeline, PipelineStatus, PromotionStatus};
 use serde_json::json;
-use testbed::{ControlPlane, Process, Testbed};
+use testbed::git_server::TOKEN;
+use testbed::{ControlPlane, GitHub, GitServer, Process, RepoHandle, Testbed};
 use tokio::sync::OnceCell;
 
 /// Longest time that a test waits for anything.
@@ -177,6 +178,17 @@ impl World {
         ]
     }
 
+    /// A GitHub with the repository `acme/fleet`, which holds the application's manifests at `version`, and the Secret for it.
+    pub async fn github(&self, version: &str) -> Result<Hosts> {
+        let git = GitServer::start(&self.bed.ca).await?;
+        let github = GitHub::start(&self.bed.ca, &git).await?;
+        let files = self.manifests(version);
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
+        let repo = git.create_repo("acme/fleet", &files).await?;
+        self.secret("fleet", json!({"token": TOKEN})).await?;
+        Ok(Hosts { git, github, repo })
+    }
+
     pub async fn status(&self) -> Result<PipelineStatus> {
         let api: Api<Pipeline> = Api::namespaced(self.client.clone(), &self.namespace);
         Ok(api.get("podinfo").await?.status.unwrap_or_default())
@@ -223,6 +235,22 @@ impl World {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let events = api.list(&ListParams::default()).await?;
         Ok(events.items.into_iter().filter_map(|event| event.reason).collect())
+    }
+}
+
+/// Where repositories and pull requests live, with faults to order.
+pub struct Hosts {
+    pub git: GitServer,
+    pub github: GitHub,
+    pub repo: RepoHandle,
+}
+
+impl Hosts {
+    /// A promotion by pull request in `repo`.
+    pub fn promotion(&self, repo: &str) -> serde_json::Value {
+        json!({"pullRequest": {
+            "url": self.git.url(repo), "branch": "main", "provider": "github", "apiUrl": self.github.api_url(), "secretRef": "fleet",
+        }})
     }
 }
 
