@@ -91,13 +91,21 @@ pub struct Effect {
 /// Decides what is to be done at `now`.
 ///
 /// The first environment's revision, once its targets agree and are ready, is promoted to the first later environment that does
-/// not report it. Open promotions of environments further on are followed, never started.
+/// not report it. Open promotions of environments further on are followed, never started. A Pipeline with anything invalid about
+/// it, as one that is older than the API server's rules, is left alone.
 pub fn decide(pipeline: &Pipeline, observed: &Observed, policy: &Policy, now: Timestamp) -> Plan {
     if pipeline.spec.suspend {
         return Plan { suspended: true, ..Plan::default() };
     }
     let decider = Decider { pipeline, observed, policy, now };
     let mut plan = Plan::default();
+    if !pipeline.invalid().is_empty() {
+        let environments = pipeline.spec.environments.iter();
+        let untouched = environments
+            .map(|environment| (environment.name.clone(), decider.unchanged(environment, Step::NotReached)));
+        plan.environments = untouched.collect();
+        return plan;
+    }
     let Some((first, later)) = pipeline.spec.environments.split_first() else {
         return plan;
     };

@@ -72,6 +72,10 @@ impl ObservedEnvironment {
 
 /// Reads everything that deciding about `pipeline` needs.
 pub(crate) async fn observe(ctx: &Context, pipeline: &Pipeline) -> Observed {
+    // Its names may be anything, and would become parts of paths.
+    if !pipeline.invalid().is_empty() {
+        return Observed::default();
+    }
     ctx.applications.follow(pipeline);
     let environments = join_all(pipeline.spec.environments.iter().map(async |environment| {
         let targets = join_all(environment.targets.iter().map(|target| observe_target(ctx, pipeline, target))).await;

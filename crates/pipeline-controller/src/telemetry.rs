@@ -13,9 +13,10 @@ pub(crate) fn start(level: LogLevel, encoding: LogEncoding) {
         LogLevel::Warn => "warn",
         LogLevel::Error => "error",
     };
-    // Libraries below us log whole requests at their lower levels: they stay at what an operator can use.
+    // Libraries below log whole requests at their lower levels, and kube each failed one as an error, which is told here where
+    // it is handled.
     let filter = EnvFilter::new(format!(
-        "warn,pipeline_controller={ours},promote_pr={ours},promote_webhook={ours},egress={ours},pipeline_secrets={ours}"
+        "warn,kube_client=off,pipeline_controller={ours},promote_pr={ours},promote_webhook={ours},egress={ours},pipeline_secrets={ours}"
     ));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match encoding {

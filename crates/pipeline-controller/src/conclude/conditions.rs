@@ -70,8 +70,9 @@ struct Verdict {
 
 fn judge(status: &PipelineStatus, pipeline: &Pipeline, observed: &Observed, plan: &Plan, policy: &Policy) -> Verdict {
     let failing = |reason, message, stalled, due| Verdict { ready: false, reason, message, stalled, due };
-    if let Some(invalid) = pipeline.invalid().first() {
-        return failing(Reason::InvalidSpec, invalid.to_string(), true, None);
+    let invalid: Vec<String> = pipeline.invalid().iter().map(ToString::to_string).collect();
+    if !invalid.is_empty() {
+        return failing(Reason::InvalidSpec, invalid.join("; "), true, None);
     }
     for (environment, planned) in &plan.environments {
         match &planned.step {

@@ -281,6 +281,16 @@ fn nothing_is_silently_ignored() {
 }
 
 #[test]
+fn all_that_is_invalid_is_told() {
+    let spec = serde_json::json!({"spec": {"appRef": {"name": "../x"}, "promotion": {"pullRequest": null}}});
+    let report = report(&with(pipeline("dev prod"), spec), "", None);
+    let ready = condition(&report.status.conditions, ConditionType::Ready).unwrap();
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "InvalidSpec"));
+    assert!(ready.message.contains("spec.appRef.name: ") && ready.message.contains("spec.promotion: "), "{ready:?}");
+    assert!(condition(&report.status.conditions, ConditionType::Stalled).is_some());
+}
+
+#[test]
 fn a_request_to_look_is_answered() {
     let asked = serde_json::json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "t1"}}});
     let report = report(&with(pipeline("dev prod"), asked), "dev=1 prod=1", None);

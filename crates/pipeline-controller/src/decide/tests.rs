@@ -134,10 +134,16 @@ fn what_cannot_be_promoted_is_said() {
     );
     let plan = decide(&notification, &world("dev=2 prod=1"), &policy(), NOW.parse().unwrap());
     assert!(matches!(plan.environments["prod"].step, Step::Blocked(Blocked::Unsupported(_))));
-    let none = with(pipeline("dev prod"), serde_json::json!({"spec": {"promotion": {"pullRequest": null}}}));
-    let plan = decide(&none, &world("dev=2 prod=1"), &policy(), NOW.parse().unwrap());
-    assert!(matches!(plan.environments["prod"].step, Step::Blocked(Blocked::Invalid(_))));
-    assert!(plan.effects.is_empty());
+}
+
+#[test]
+fn a_pipeline_with_anything_invalid_is_left_alone() {
+    let open = promoting(pipeline("dev prod"), "2", "Open", serde_json::json!({}));
+    let untouched = ["dev: NotReached", "prod: NotReached 2#1 Open"];
+    let no_strategy = serde_json::json!({"spec": {"promotion": {"pullRequest": null}}});
+    check(&with(open.clone(), no_strategy), "dev=2 prod=1", &untouched);
+    let path = serde_json::json!({"spec": {"appRef": {"name": "../../secrets/x"}}});
+    check(&with(open, path), "dev=2 prod=1", &untouched);
 }
 
 #[test]
