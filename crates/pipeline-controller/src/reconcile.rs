@@ -24,13 +24,20 @@ use crate::record::{self, record};
 pub(crate) enum Error {
     #[error("the API server failed")]
     ApiServer(#[from] kube::Error),
+    #[error("it took longer than {} s", DEADLINE.as_secs())]
+    Deadline,
     #[error("a defect of this program: {0}")]
     Panic(String),
 }
 
+/// Longest time that one reconcile may take, an API server that does not answer included. Promotions and targets have shorter
+/// ones of their own.
+const DEADLINE: Duration = Duration::from_secs(600);
+
 /// Brings what is to what should be, one step; called again whenever something may have changed.
 pub(crate) async fn reconcile(meta: Arc<PipelineMeta>, ctx: Arc<Context>) -> Result<Action, Error> {
-    contained(step(&meta, &ctx)).await
+    let step = tokio::time::timeout(DEADLINE, step(&meta, &ctx));
+    contained(async { step.await.unwrap_or(Err(Error::Deadline)) }).await
 }
 
 async fn step(meta: &PipelineMeta, ctx: &Context) -> Result<Action, Error> {
@@ -82,6 +89,7 @@ pub(crate) fn on_error(meta: Arc<PipelineMeta>, error: &Error, _ctx: Arc<Context
     let (namespace, name) = (meta.namespace().unwrap_or_default(), meta.name_any());
     let (why, delay) = match error {
         Error::ApiServer(cause) => (format!("{error}: {cause}"), Duration::from_secs(5)),
+        Error::Deadline => (error.to_string(), Duration::from_secs(5)),
         Error::Panic(_) => (error.to_string(), Duration::from_secs(300)),
     };
     tracing::error!(pipeline.namespace = namespace, pipeline.name = name, "reconcile failed, trying again: {why}");
