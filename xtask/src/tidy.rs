@@ -14,6 +14,9 @@ const PURE: &[&str] = &[
     "crates/pipeline-controller/src/conclude/conditions.rs",
     "crates/pipeline-controller/src/conclude/transitions.rs",
     "crates/pipeline-controller/src/observe/application.rs",
+    "crates/pipeline-controller/src/observed.rs",
+    "crates/pipeline-controller/src/outcome.rs",
+    "crates/pipeline-controller/src/plan.rs",
     "crates/pipeline-controller/src/value.rs",
 ];
 const IMPURE: &[&str] = &[

@@ -6,9 +6,9 @@ use pipeline_api::Pipeline;
 use pipeline_api::normalized::Strategy;
 use pipeline_secrets::SecretValues;
 
-use crate::conclude::{Failure, Next, Outcome};
 use crate::context::Context;
-use crate::decide::Effect;
+use crate::outcome::{Failure, Next, Outcome};
+use crate::plan::Effect;
 
 /// Carries all `effects` out at the same time.
 ///

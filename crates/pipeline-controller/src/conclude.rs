@@ -9,8 +9,10 @@ use pipeline_api::{
     ClusterAppRef, EnvironmentStatus, Phase, Pipeline, PipelineStatus, PromotionStatus, TargetStatus, text,
 };
 
-use crate::decide::{self, Plan, Reports};
-use crate::observe::{Observed, ObservedTarget};
+use crate::decide;
+use crate::observed::{Observed, ObservedTarget, Reports};
+use crate::outcome::{Done, Failure, Next, Outcome};
+use crate::plan::Plan;
 use crate::policy::Policy;
 
 mod conditions;
@@ -19,51 +21,6 @@ mod tests;
 mod transitions;
 
 pub use transitions::Transition;
-
-/// What became of an effect.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    pub environment: String,
-    pub result: Result<Done, Failure>,
-    /// The `resourceVersion` of the Secret that was used, when one was read.
-    pub secret_version: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Done {
-    /// The pull request is open.
-    Open { url: String },
-    /// The pull request is merged.
-    Merged { url: String },
-    /// A person closed the pull request without merging it.
-    Closed { url: String },
-    /// The base branch has the revision already.
-    AlreadyApplied,
-    /// The receiver accepted the webhook.
-    Delivered,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// For people; without secrets.
-    pub message: String,
-    pub next: Next,
-    /// The repository was read, and nothing in it is to be changed.
-    pub nothing_matched: bool,
-}
-
-/// When a failed effect is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Not before a person has changed something that shows on the pipeline or its Secret.
-    Never,
-    /// A person has to change something that may show only on the host: it is looked at again now and then.
-    Review,
-    /// With the back-off of the pull request strategy, but not before this much time.
-    Backoff { at_least: Duration },
-    /// After this much time.
-    After(Duration),
-}
 
 /// All that a reconcile has to say.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pipeline_api::Pipeline;
 use pipeline_api::conditions::Reason;
 
-use crate::observe::{Application, Observed, ObservedEnvironment, ObservedTarget, Unreadable};
+use crate::observed::{Application, Observed, ObservedEnvironment, ObservedTarget, Unreadable};
 use crate::policy::Policy;
 
 pub const NOW: &str = "2026-01-01T12:00:00Z";

@@ -11,10 +11,15 @@ pub mod decide;
 mod observe;
 mod record;
 
+mod observed;
+pub mod outcome;
+pub mod plan;
+
 mod key;
 pub mod strategies;
 mod value;
 
+mod causes;
 mod context;
 mod health;
 mod policy;

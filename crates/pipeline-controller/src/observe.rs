@@ -3,72 +3,19 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use pipeline_api::conditions::Reason;
 use pipeline_api::normalized::Strategy;
-use pipeline_api::{ClusterRef, Observe, Phase, Pipeline, Target};
+use pipeline_api::{Observe, Phase, Pipeline, Target};
 
 use crate::context::Context;
+use crate::observed::{Application, Observed, ObservedEnvironment, ObservedTarget, Unreadable};
 
 pub(crate) mod application;
 pub(crate) mod applications;
 pub(crate) mod clusters;
 mod reader;
-
-pub(crate) use application::Application;
-
-/// What is known of the world outside the Pipeline object.
-#[derive(Clone, Debug, Default)]
-pub struct Observed {
-    pub environments: BTreeMap<String, ObservedEnvironment>,
-    /// By environment with a failed promotion: the `resourceVersion` of the Secret that its strategy names.
-    pub secret_versions: BTreeMap<String, String>,
-    /// By environment: when this process last looked at its open pull request.
-    pub looked_at: BTreeMap<String, Timestamp>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct ObservedEnvironment {
-    pub targets: Vec<ObservedTarget>,
-}
-
-#[derive(Clone, Debug)]
-pub struct ObservedTarget {
-    pub namespace: String,
-    pub cluster_ref: Option<ClusterRef>,
-    pub application: Result<Application, Unreadable>,
-}
-
-/// Why a target's application could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    pub reason: Reason,
-    pub message: String,
-}
-
-impl Observed {
-    pub fn environment(&self, name: &str) -> Option<&ObservedEnvironment> {
-        self.environments.get(name)
-    }
-
-    /// The targets that could not be read, each with its environment.
-    pub fn unreadable(&self) -> impl Iterator<Item = (&str, &ObservedTarget, &Unreadable)> {
-        self.environments.iter().flat_map(|(name, environment)| {
-            let failures =
-                environment.targets.iter().filter_map(|target| Some((target, target.application.as_ref().err()?)));
-            failures.map(move |(target, unreadable)| (name.as_str(), target, unreadable))
-        })
-    }
-}
-
-impl ObservedEnvironment {
-    /// The revision that the first target with one reports.
-    pub fn revision(&self) -> Option<String> {
-        self.targets.iter().find_map(|target| target.application.as_ref().ok()?.revision.clone())
-    }
-}
 
 /// Reads everything that deciding about `pipeline` needs.
 pub(crate) async fn observe(ctx: &Context, pipeline: &Pipeline) -> Observed {

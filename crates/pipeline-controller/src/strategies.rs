@@ -12,9 +12,9 @@ use pipeline_secrets::SecretValues;
 use promote_pr::Promoter;
 use uuid::Uuid;
 
-use crate::conclude::{Done, Failure, Next};
-use crate::decide::Effect;
 use crate::key;
+use crate::outcome::{Done, Failure, Next};
+use crate::plan::Effect;
 
 pub mod pull_request;
 pub mod webhook;
@@ -75,20 +75,6 @@ pub fn id(pipeline: &Pipeline, effect: &Effect) -> Uuid {
 /// What the pipeline, its Secret or the revision lack for the strategy: a person has to change it.
 fn refused(message: impl Into<String>, next: Next) -> Failure {
     Failure { message: message.into(), next, nothing_matched: false }
-}
-
-/// An error with its causes, as one line.
-pub(crate) fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 fn next_of_pull_request(retry: Retry) -> Next {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use kube::ResourceExt as _;
 use pipeline_api::normalized::Strategy;
-use pipeline_controller::conclude::{Done, Next};
+use pipeline_controller::outcome::{Done, Next};
 use pipeline_controller::strategies;
 use serde::Serialize;
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use pipeline_api::normalized::Strategy;
 use pipeline_api::{Pipeline, Unsupported, unsupported};
-use pipeline_controller::decide::Effect;
+use pipeline_controller::plan::Effect;
 use pipeline_controller::strategies::Strategies;
 use pipeline_secrets::SecretValues;
 use tempfile::TempDir;

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use pipeline_api::conditions::{ConditionStatus, ConditionType, NewCondition, Reason, remove_condition, set_condition};
 use pipeline_api::{Phase, Pipeline, PipelineStatus, PromotionStatus, unsupported};
 
-use crate::decide::{Blocked, Plan, Step};
-use crate::observe::Observed;
+use crate::observed::Observed;
+use crate::plan::{Blocked, Plan, Step};
 use crate::policy::Policy;
 
 /// Says what holds of the pipeline once `status.environments` is made.

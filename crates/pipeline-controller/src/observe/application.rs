@@ -3,16 +3,7 @@
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-/// What one application object reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Application {
-    /// Live and healthy at [`Application::revision`].
-    pub ready: bool,
-    /// The revision that was applied last, as the application's controller writes it.
-    pub revision: Option<String>,
-    /// Why the application is not ready; empty when it is.
-    pub message: String,
-}
+use crate::observed::Application;
 
 /// Reads revision and health from an application object.
 ///

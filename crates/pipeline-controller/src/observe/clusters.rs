@@ -22,7 +22,7 @@ use tower::util::MapResponseLayer;
 
 use super::reader::{Failure, Reader, group_of};
 use super::{Application, Unreadable, application};
-use crate::strategies::explain;
+use crate::causes::explain;
 
 mod kubeconfig;
 #[cfg(test)]

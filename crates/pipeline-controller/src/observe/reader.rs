@@ -10,8 +10,9 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, discovery};
 use pipeline_api::AppRef;
 
-use super::application::{self, Application};
-use crate::strategies::explain;
+use super::application;
+use crate::causes::explain;
+use crate::observed::Application;
 
 /// How long the API server may take to name the version that serves a kind, and again to give the object.
 const DEADLINE: Duration = Duration::from_secs(10);

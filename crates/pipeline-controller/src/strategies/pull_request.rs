@@ -6,9 +6,10 @@ use pipeline_secrets::SecretValues;
 use promote_pr::edit::Target;
 use promote_pr::{BranchName, Credentials, Promoter, RepoUrl, Request, State, host};
 
-use super::{explain, next_of_pull_request, refused};
-use crate::conclude::{Done, Failure, Next};
-use crate::decide::Effect;
+use super::{next_of_pull_request, refused};
+use crate::causes::explain;
+use crate::outcome::{Done, Failure, Next};
+use crate::plan::Effect;
 use crate::{key, value};
 
 /// Opens the promotion's pull request, or finds how it stands.

@@ -9,10 +9,11 @@ use pipeline_secrets::{SecretValues, WebhookCredentials};
 use promote_webhook::{Delivery, Event, deliver, schedule};
 use uuid::Uuid;
 
-use super::{explain, refused};
-use crate::conclude::{Done, Failure, Next};
-use crate::decide::Effect;
+use super::refused;
+use crate::causes::explain;
 use crate::key;
+use crate::outcome::{Done, Failure, Next};
+use crate::plan::Effect;
 
 /// Sends the promotion's event, once.
 pub async fn run(
