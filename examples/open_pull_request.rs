@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use egress::{Egress, Policy};
-use promote_pr::edit::Target;
+use promote_pr::edit::{Target, Update};
 use promote_pr::host::Provider;
 use promote_pr::{BranchName, Credentials, Key, Options, Promoter, RepoUrl, Request};
 use secrecy::SecretString;
@@ -44,20 +44,20 @@ async fn main() -> anyhow::Result<()> {
     let cache = tempfile::tempdir()?;
     let promoter = Promoter::new(egress, Options::new(cache.path()));
 
+    let marker = Target::Marker(format!("{}:{}:{}", args.namespace, args.pipeline, args.environment));
     let request = Request {
-        target: Target::Marker(format!("{}:{}:{}", args.namespace, args.pipeline, args.environment)),
+        updates: vec![Update::new(marker, &*args.value)],
         key: Key {
             namespace: args.namespace,
             pipeline: args.pipeline,
             environment: args.environment,
-            revision: args.value.clone(),
+            revision: args.value,
             sequence: 1,
         },
         repository: args.repository,
         base: args.base,
         provider: args.provider,
         api_url: None,
-        value: args.value,
         source_environment: None,
         pipeline_link: None,
     };

@@ -2,7 +2,9 @@
 
 use url::Url;
 
-use crate::{Environment, Pipeline, Promotion as Spec, Provider, ShippedStrategy, Update, rules};
+mod updates;
+
+use crate::{DocumentSelector, Environment, Pipeline, Promotion as Spec, Provider, ShippedStrategy, rules};
 
 /// How to promote to an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +43,23 @@ pub struct PullRequest {
     pub provider: Option<Provider>,
     /// Base URL of the host's API: `https`, without credentials.
     pub api_url: Option<Url>,
-    /// The fields to change; none: what the markers say.
+    /// The fields to change in addition to those with a marker.
     pub updates: Vec<Update>,
+}
+
+/// A field to change; presets have become paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// Where in the manifest it is said, for messages: `spec.promotion.pullRequest.updates[0]`.
+    pub field: String,
+    /// Path or glob of the files, from the root of the repository.
+    pub file: String,
+    /// Which documents of the files.
+    pub document: DocumentSelector,
+    /// Path of the field in the document.
+    pub path: String,
+    /// Template of the value; none: what is usual for the kind of the application.
+    pub value: Option<String>,
 }
 
 /// A promotion by webhook; at least one of the two is there.
@@ -103,6 +120,18 @@ pub enum Problem {
     /// No host.
     #[error("names no host; write it as https://host/path")]
     NoHost,
+    /// None or more than one way to name a field.
+    #[error("{}", rules::ONE_FIELD)]
+    NotOneField,
+    /// A document selector beside a preset.
+    #[error("{}", rules::DOCUMENT_OF_PATH)]
+    DocumentOfPreset,
+    /// Not a path in a repository.
+    #[error("{}", rules::FILE)]
+    NotFile,
+    /// Not the name of an image.
+    #[error("{}", rules::IMAGE_NAME)]
+    NotImageName,
     /// Credentials in a URL.
     #[error("must not hold credentials; put them into the Secret that secretRef names")]
     Credentials,
@@ -184,7 +213,7 @@ fn normalize(field: &str, spec: &Spec) -> Result<Promotion, Invalid> {
                 secret: object_name(format!("{field}.secretRef"), &pull_request.secret_ref)?,
                 provider: pull_request.provider,
                 api_url: https_url(&format!("{field}.apiUrl"), pull_request.api_url.as_deref())?,
-                updates: pull_request.updates.clone(),
+                updates: updates::normalize(&format!("{field}.updates"), &pull_request.updates)?,
             });
             (strategy, spec.hmac_secret_ref.as_ref())
         }

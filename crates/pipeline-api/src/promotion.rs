@@ -56,7 +56,8 @@ pub struct PullRequestSpec {
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = rules::https("apiUrl"), validation = rules::no_user("apiUrl"))]
     pub api_url: Option<String>,
-    /// The fields to change in manifests that carry no `$promotion` markers. Default: what the markers say.
+    /// The fields to change in manifests that carry no `$promotion` markers, in addition to those that carry one. Each
+    /// must lead to a field.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::schema::null_is_default")]
     #[schemars(length(max = 32))]
     pub updates: Vec<Update>,
@@ -105,23 +106,67 @@ impl Provider {
     }
 }
 
-/// One field to change: which files, which document in them, which field, and to what.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// One field to change: in which files, where, and to what. Exactly one of `path`, `kustomizeImage` and `helmValues`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::one_field(), validation = rules::document_of_path())]
 pub struct Update {
-    /// Path of the file from the root of the repository; may be a glob.
+    /// Path of the file from the root of the repository; may be a glob such as `apps/*/release.yaml`, where `**` spans
+    /// folders.
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rules::file("file"))]
     pub file: String,
-    /// Which document of the file. Default: the one that has the field.
+    /// Which document of the file. Default: the one that has the field. Only with `path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<DocumentSelector>,
-    /// Path of the field in the document, for example `spec.chart.spec.version`.
+    /// Path of the field in the document, for example `spec.chart.spec.version` or `spec.containers[name=app].image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
-    pub path: String,
-    /// Template of the new value, for example `v{{ revision }}`. Default: the revision.
+    pub path: Option<String>,
+    /// An image of a kustomization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kustomize_image: Option<KustomizeImage>,
+    /// A field of a Helm values file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helm_values: Option<HelmValues>,
+    /// Template of the new value, for example `v{{ revision | semver }}`. Default: for `path` what is usual for the kind of
+    /// the application, for `helmValues` the tag, for `kustomizeImage` tag or digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub value: Option<String>,
+}
+
+/// An entry of `images` in a [kustomization](https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/images/).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct KustomizeImage {
+    /// `name` of the entry, for example `ghcr.io/stefanprodan/podinfo`.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rules::image_name("name"))]
+    pub name: String,
+    /// The field of the entry that changes; it must be there. Default: `newTag`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<ImageField>,
+}
+
+/// What a kustomization says about an image.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum ImageField {
+    /// The tag.
+    #[default]
+    NewTag,
+    /// The digest with its algorithm; it wins over the tag.
+    Digest,
+}
+
+/// A field of a Helm values file, whose first document alone Helm reads.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HelmValues {
+    /// Path of the field, for example `image.tag`.
+    #[schemars(length(min = 1, max = 512))]
+    pub path: String,
 }
 
 /// Selects documents of a file; a document must agree with each field that is set.

@@ -122,3 +122,41 @@ pub(crate) fn webhook_address() -> Rule {
 }
 
 pub(crate) const WEBHOOK_ADDRESS: &str = "needs url, or secretRef with the key 'address' in that Secret";
+
+pub(crate) fn one_field() -> Rule {
+    rule(
+        "[has(self.path), has(self.kustomizeImage), has(self.helmValues)].exists_one(present, present)",
+        format!("an update {ONE_FIELD}"),
+    )
+}
+
+pub(crate) const ONE_FIELD: &str = "needs exactly one of path, kustomizeImage and helmValues";
+
+pub(crate) fn document_of_path() -> Rule {
+    rule("!has(self.document) || has(self.path)", DOCUMENT_OF_PATH.to_owned()).reason(Reason::FieldValueForbidden)
+}
+
+pub(crate) const DOCUMENT_OF_PATH: &str = "document goes with path only";
+
+/// A path or glob from the root of a repository.
+pub(crate) fn file(field: &str) -> Rule {
+    rule(r"!self.matches('^/|/$|//|(^|/)[.][.]?(/|$)')", format!("{field} {FILE}"))
+}
+
+pub(crate) const FILE: &str =
+    "must be a path or glob from the root of the repository, without '/' at its start and end and without '.' and '..'";
+
+pub(crate) fn is_file(text: &str) -> bool {
+    text.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// The name becomes part of a field path.
+pub(crate) fn image_name(field: &str) -> Rule {
+    rule(r"!self.matches('[\\[\\]\\s]')", format!("{field} {IMAGE_NAME}"))
+}
+
+pub(crate) const IMAGE_NAME: &str = "must be the name of an image, without blanks and brackets";
+
+pub(crate) fn is_image_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| matches!(c, '[' | ']') || c.is_whitespace())
+}

@@ -59,7 +59,6 @@ fn in_promotion(fields: &mut Vec<Unsupported>, field: &str, promotion: &Promotio
     if let Some(pull_request) = &promotion.pull_request {
         add(is_ssh(&pull_request.url), "pullRequest.url", SSH);
         add(pull_request.provider.is_some_and(|provider| !can_open(provider)), "pullRequest.provider", HOST);
-        add(!pull_request.updates.is_empty(), "pullRequest.updates", "only $promotion markers are edited yet");
     }
     if let Some(strategy) = &promotion.strategy {
         add(strategy.secret_ref.is_some(), "strategy.secretRef", HMAC);

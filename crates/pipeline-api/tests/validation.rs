@@ -33,6 +33,7 @@ enum By {
 const PROMOTION: &str = "/spec/promotion";
 const URL: &str = "/spec/promotion/pullRequest/url";
 const BRANCH: &str = "/spec/promotion/pullRequest/branch";
+const UPDATES: &str = "/spec/promotion/pullRequest/updates";
 const NAME: &str = "/spec/environments/0/name";
 
 fn good() -> Value {
@@ -72,6 +73,7 @@ fn bad_cases() -> Vec<Bad> {
     const LABEL: &str =
         "must be a DNS label: at most 63 lower-case letters, digits and '-', with a letter or digit at both ends";
     const OBJECT: &str = "must be the name of an object: at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends";
+    const ONE_FIELD: &str = "an update needs exactly one of path, kustomizeImage and helmValues";
     const SCHEME: &str = "url must begin with https:// or ssh:// and a host, or be user@host:path, without blanks";
     const CREDENTIALS: &str = "must not hold credentials: put them into the Secret that secretRef names";
 
@@ -209,6 +211,25 @@ fn bad_cases() -> Vec<Bad> {
             "spec.promotion.pullRequest.updates",
             "must have at most 32 items",
         ),
+        bad(UPDATES, json!([{"file": "a.yaml"}]), "spec.promotion.pullRequest.updates[0]", ONE_FIELD),
+        bad(
+            UPDATES,
+            json!([{"file": "a.yaml", "path": "a", "helmValues": {"path": "a"}}]),
+            "spec.promotion.pullRequest.updates[0]",
+            ONE_FIELD,
+        ),
+        bad(
+            UPDATES,
+            json!([{"file": "a.yaml", "helmValues": {"path": "a"}, "document": {"kind": "A"}}]),
+            "spec.promotion.pullRequest.updates[0]",
+            "document goes with path only",
+        ),
+        bad(
+            UPDATES,
+            json!([{"file": "a.yaml", "kustomizeImage": {"name": "a]b"}}]),
+            "spec.promotion.pullRequest.updates[0].kustomizeImage.name",
+            "must be the name of an image",
+        ),
         bad_for_schema(NAME, json!("a".repeat(64)), "spec.environments[0].name", "may not be more than 63 bytes"),
         bad_for_schema(
             URL,
@@ -217,6 +238,10 @@ fn bad_cases() -> Vec<Bad> {
             "may not be more than 2048 bytes",
         ),
     ];
+    cases.extend(["/a", "a/", "../a", "a/../b", "./a", "a//b"].map(|file| {
+        let update = json!([{"file": file, "path": "a"}]);
+        bad(UPDATES, update, "spec.promotion.pullRequest.updates[0].file", "from the root of the repository")
+    }));
     cases.extend(
         ["Dev", "a.b", "-a", "a-", "a_b", "a/b"].map(|name| bad(NAME, json!(name), "spec.environments[0].name", LABEL)),
     );
@@ -266,6 +291,12 @@ fn good_cases() -> Vec<Value> {
                     "name": "podinfo", "index": 0},
                 "path": "spec.chart.spec.version",
                 "value": "v{{ revision }}",
+            }, {
+                "file": "apps/prod/kustomization.yaml",
+                "kustomizeImage": {"name": "ghcr.io/stefanprodan/podinfo", "field": "digest"},
+            }, {
+                "file": "**/values-prod.yaml",
+                "helmValues": {"path": "image.tag"},
             }]),
         ),
     ]);

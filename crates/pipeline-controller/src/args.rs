@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use promote_pr::edit::Limits;
 
 /// Promotes applications from one environment to the next, as Pipeline objects say.
 #[derive(Parser, Clone, Debug)]
@@ -58,6 +59,9 @@ pub struct Args {
     #[arg(long, env = "PIPELINE_CONTROLLER_PROMOTION_RETRY_THRESHOLD", default_value_t = 8, value_name = "N")]
     pub promotion_retry_threshold: u32,
 
+    #[command(flatten)]
+    pub edit: EditLimits,
+
     /// Least severe messages that are logged
     #[arg(long, env = "PIPELINE_CONTROLLER_LOG_LEVEL", default_value = "info", value_enum, value_name = "LEVEL")]
     pub log_level: LogLevel,
@@ -65,6 +69,33 @@ pub struct Args {
     /// Form of the log
     #[arg(long, env = "PIPELINE_CONTROLLER_LOG_ENCODING", default_value = "json", value_enum, value_name = "FORM")]
     pub log_encoding: LogEncoding,
+}
+
+/// Bounds of editing; what goes beyond one is left alone and told, by the promotion's message where it matters.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct EditLimits {
+    /// Largest manifest that is read and parsed, in bytes
+    #[arg(long = "edit-max-file-bytes", env = "PIPELINE_CONTROLLER_EDIT_MAX_FILE_BYTES", default_value_t = Limits::default().file_bytes, value_name = "BYTES")]
+    file_bytes: usize,
+
+    /// Deepest nesting of collections in a manifest
+    #[arg(long = "edit-max-depth", env = "PIPELINE_CONTROLLER_EDIT_MAX_DEPTH", default_value_t = Limits::default().depth, value_name = "LEVELS")]
+    depth: usize,
+
+    /// Manifests that one promotion parses; those without a marker do not count
+    #[arg(long = "edit-max-files", env = "PIPELINE_CONTROLLER_EDIT_MAX_FILES", default_value_t = Limits::default().files, value_name = "N")]
+    files: usize,
+
+    /// Values that one promotion changes
+    #[arg(long = "edit-max-edits", env = "PIPELINE_CONTROLLER_EDIT_MAX_EDITS", default_value_t = Limits::default().edits, value_name = "N")]
+    edits: usize,
+}
+
+impl EditLimits {
+    /// The limits in the terms of promote-pr.
+    pub fn limits(self) -> Limits {
+        Limits { file_bytes: self.file_bytes, depth: self.depth, files: self.files, edits: self.edits }
+    }
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

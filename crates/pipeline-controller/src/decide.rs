@@ -327,9 +327,6 @@ fn newest(mut history: Vec<PromotionStatus>) -> Vec<PromotionStatus> {
 
 fn unsupported(promotion: &Promotion) -> Option<String> {
     match &promotion.strategy {
-        Strategy::PullRequest(pull_request) if !pull_request.updates.is_empty() => {
-            Some("pullRequest.updates is not acted on yet: mark the value with a comment".to_owned())
-        }
         Strategy::Notification => Some("strategy.notification is not acted on yet: use a webhook".to_owned()),
         Strategy::PullRequest(_) | Strategy::Webhook(_) => None,
     }

@@ -58,7 +58,7 @@ pub fn run(args: Args) -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
-    let strategies = Strategies::open(&args.cache_dir, args.ca_file.as_deref(), args.insecure_allow_http)?;
+    let strategies = Strategies::open(options(&args), args.ca_file.as_deref(), args.insecure_allow_http)?;
     let client = client(&args).await?;
     let readiness = Readiness::default();
     let health =
@@ -178,6 +178,14 @@ async fn client(args: &Args) -> anyhow::Result<Client> {
     };
     config.connect_timeout = Some(Duration::from_secs(10));
     Client::try_from(config).context("cannot make a client for the API server")
+}
+
+/// How pull requests are made.
+fn options(args: &Args) -> promote_pr::Options {
+    let mut options = promote_pr::Options::new(&args.cache_dir);
+    options.edit = args.edit.limits();
+    options.git.file = options.edit.file_bytes.try_into().unwrap_or(u64::MAX);
+    options
 }
 
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {

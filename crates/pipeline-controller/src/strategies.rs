@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use pipeline_api::Pipeline;
 use pipeline_api::normalized::Strategy;
 use pipeline_secrets::SecretValues;
-use promote_pr::Promoter;
+use promote_pr::{Options, Promoter};
 use uuid::Uuid;
 
 use crate::key;
@@ -29,17 +29,17 @@ pub struct Strategies {
 }
 
 impl Strategies {
-    /// Strategies that cache repositories in `cache_dir`, trust the certificate authorities of `ca_file` beside the system's,
+    /// Strategies that make pull requests by `options`, trust the certificate authorities of `ca_file` beside the system's,
     /// and use the proxy of the process' environment.
     ///
     /// # Errors
     /// `ca_file` cannot be read, or is no PEM bundle.
-    pub fn open(cache_dir: &Path, ca_file: Option<&Path>, allow_http: bool) -> anyhow::Result<Self> {
+    pub fn open(options: Options, ca_file: Option<&Path>, allow_http: bool) -> anyhow::Result<Self> {
         let read = |path: &Path| std::fs::read(path).with_context(|| format!("--ca-file {}", path.display()));
         let extra_ca = ca_file.map(read).transpose()?;
         let policy = egress::Policy { allow_http, extra_ca, system_proxy: true, ..egress::Policy::default() };
         let egress = Egress::new(policy).context("--ca-file")?;
-        let promoter = Promoter::new(egress.clone(), promote_pr::Options::new(cache_dir));
+        let promoter = Promoter::new(egress.clone(), options);
         Ok(Self { egress, promoter })
     }
 

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueHint};
+use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use pipeline_controller::decide::check_revision;
-use promote_pr::edit::{Selector, Target};
+use promote_pr::edit::{Limits, Selector, Target, Update};
 
 use crate::output::Format;
 
@@ -27,6 +27,11 @@ pub(crate) enum Command {
     /// Without files, standard input is edited to standard output: unchanged where markers are absent or refused, and
     /// not at all after another error. With files and folders, a unified difference is printed.
     Edit(EditArgs),
+    /// Find what is wrong with the markers of a checkout and the updates of Pipelines
+    ///
+    /// Each finding is a line that editors understand: file, line, column, severity, what to do, and the code. If there
+    /// are any, the exit code is 1.
+    Lint(LintArgs),
     /// Show the difference that a promotion by pull request would push
     ///
     /// Nothing is written, neither to the repository nor to the checkout.
@@ -98,14 +103,44 @@ pub(crate) struct EditArgs {
     #[arg(short, long, value_enum, value_name = "FORM")]
     pub(crate) output: Option<Format>,
 
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+
     /// Files, and folders with all their files but links and what is below .git
     #[arg(value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
     pub(crate) files: Vec<PathBuf>,
 }
 
+/// Bounds of an edit; what goes beyond one is left alone and has its note.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
+    /// Largest file that is parsed, in bytes
+    #[arg(long, default_value_t = Limits::default().file_bytes, value_name = "BYTES")]
+    max_file_bytes: usize,
+
+    /// Deepest nesting of collections
+    #[arg(long, default_value_t = Limits::default().depth, value_name = "LEVELS")]
+    max_depth: usize,
+
+    /// Files that are parsed; those without a marker do not count
+    #[arg(long, default_value_t = Limits::default().files, value_name = "N")]
+    max_files: usize,
+
+    /// Values that are changed
+    #[arg(long, default_value_t = Limits::default().edits, value_name = "N")]
+    max_edits: usize,
+}
+
+impl LimitArgs {
+    pub(crate) fn limits(self) -> Limits {
+        Limits { file_bytes: self.max_file_bytes, depth: self.max_depth, files: self.max_files, edits: self.max_edits }
+    }
+}
+
 impl EditArgs {
-    pub(crate) fn target(&self) -> Target {
-        match (&self.marker, &self.path) {
+    pub(crate) fn update(&self) -> Update {
+        let target = match (&self.marker, &self.path) {
             (Some(marker), _) => Target::Marker(marker.clone()),
             (None, path) => Target::Path(Selector {
                 path: path.clone().unwrap_or_default(),
@@ -115,11 +150,44 @@ impl EditArgs {
                 api_version: self.api_version.clone(),
                 document: self.document,
             }),
-        }
+        };
+        Update::new(target, &*self.value)
     }
 }
 
 /// Which promotion to show, and how.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct LintArgs {
+    /// Manifest of a Pipeline, whose updates and the markers for which are checked too; may be given more than once
+    #[arg(short = 'f', long = "file", value_name = "PIPELINE", value_hint = ValueHint::FilePath)]
+    pub(crate) pipelines: Vec<PathBuf>,
+
+    /// Namespace of Pipelines whose manifests name none; without it, default
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+
+    /// Print the findings as data
+    #[arg(short, long, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<LintFormat>,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+
+    /// The checkout
+    #[arg(value_name = "FOLDER", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+}
+
+/// A form of findings for other programs.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LintFormat {
+    Json,
+    Yaml,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+}
+
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct PlanArgs {

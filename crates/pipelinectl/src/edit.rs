@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use promote_pr::edit::{Code, Edited, Effect, File, Limits, edit};
+use promote_pr::edit::{Code, Edited, Effect, File, edit};
 
 use crate::args::EditArgs;
 use crate::output::{Status, error, print};
@@ -29,26 +29,24 @@ pub(crate) fn run(args: &EditArgs) -> anyhow::Result<Status> {
 fn filter(args: &EditArgs) -> anyhow::Result<Status> {
     let mut content = Vec::new();
     io::stdin().lock().read_to_end(&mut content).context("standard input")?;
-    let target = args.target();
-    let edited = edit([File { path: STDIN, content: &content }], &target, &args.value, &Limits::default());
+    let updates = [args.update()];
+    let edited = edit([File { path: STDIN, content: &content }], &updates, &args.limits.limits());
     report::say_notes(&edited.notes);
     let status = status(&edited, |_| true);
     // A path that leads nowhere has its note.
     if status == Status::NothingMatched && args.marker.is_some() {
-        report::say_no_match(&target, STDIN);
+        report::say_no_match(&updates, STDIN);
     }
     if let Some(format) = args.output {
         report::print_data(&edited, format)?;
         return Ok(status);
     }
     let unread = edited.notes.iter().any(|note| note.code.effect() == Effect::Skipped);
-    let result = match (status, edited.files.first()) {
-        (Status::Done, Some(file)) => &file.content,
-        (Status::Done, None) => &content,
-        // Markers that are not there, or refused, leave the text as it is; all else is an error.
-        (Status::Failed | Status::NothingMatched, _) if args.marker.is_some() && !unread => &content,
-        _ => return Ok(status),
-    };
+    // A marker that is not there or is refused has its note, and the text goes on; all else is an error.
+    if status != Status::Done && (args.marker.is_none() || unread) {
+        return Ok(status);
+    }
+    let result = edited.files.first().map_or(&content, |file| &file.content);
     let mut out = io::stdout().lock();
     out.write_all(result)?;
     out.flush()?;
@@ -56,15 +54,15 @@ fn filter(args: &EditArgs) -> anyhow::Result<Status> {
 }
 
 fn edit_files(args: &EditArgs) -> anyhow::Result<Status> {
-    let target = args.target();
+    let updates = [args.update()];
     let found = files::find(&args.files, args.marker.is_none())?;
-    let edited = files::edit(&found, &target, &args.value)?;
+    let edited = files::edit(&found, &updates, &args.limits.limits())?;
     report::say_notes(&edited.notes);
     let named = |path: &str| found.iter().any(|file| file.named && file.name == path);
     let status = status(&edited, named);
     if status == Status::NothingMatched {
         let places: Vec<_> = args.files.iter().map(|path| path.display().to_string()).collect();
-        report::say_no_match(&target, &places.join(", "));
+        report::say_no_match(&updates, &places.join(", "));
     }
     if status == Status::Done && args.write {
         files::write(&found, &edited)?;

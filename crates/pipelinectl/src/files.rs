@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, Metadata, Permissions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use promote_pr::edit::{self, Code, Edited, Limits, Note, Target};
+use promote_pr::edit::{Code, Edited, Editor, File, Limits, Note, Update};
 use tempfile::NamedTempFile;
 
 /// Longest file that is read, in bytes; a longer one is no manifest.
@@ -37,6 +37,16 @@ pub(crate) fn find(paths: &[PathBuf], manifests: bool) -> anyhow::Result<Vec<Fou
     }
     let mut seen = BTreeSet::new();
     found.retain(|file| seen.insert(fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone())));
+    Ok(found)
+}
+
+/// The files of a checkout, named as the repository names them.
+pub(crate) fn checkout(folder: &Path) -> anyhow::Result<Vec<Found>> {
+    let mut found = find(&[folder.to_owned()], false)?;
+    for file in &mut found {
+        let inside = file.path.strip_prefix(folder).ok().and_then(Path::to_str);
+        file.name = inside.unwrap_or(&file.name).to_owned();
+    }
     Ok(found)
 }
 
@@ -84,34 +94,36 @@ fn name(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Edits the files one after the other; nothing is written.
-pub(crate) fn edit(files: &[Found], target: &Target, value: &str) -> anyhow::Result<Edited> {
-    let limits = Limits::default();
-    let mut all = edit::edit([], target, value, &limits);
-    if !all.notes.is_empty() {
-        return Ok(all);
-    }
+pub(crate) fn edit(files: &[Found], updates: &[Update], limits: &Limits) -> anyhow::Result<Edited> {
+    let mut editor = match Editor::new(updates, limits) {
+        Ok(editor) => editor,
+        Err(notes) => return Ok(Edited { notes, ..Edited::default() }),
+    };
+    let mut unread = Vec::new();
     for file in files {
-        let context = || file.path.display().to_string();
-        let length = fs::metadata(&file.path).with_context(context)?.len();
-        if length > LONGEST {
-            all.notes.push(Note {
-                code: Code::TooLarge,
-                path: file.name.clone(),
-                line: 1,
-                column: 1,
-                text: format!("the file is not read: it has {length} bytes"),
-            });
-            continue;
+        match read(file, limits)? {
+            Ok(content) => editor.edit_file(File { path: &file.name, content: &content }),
+            Err(note) => unread.push(note),
         }
-        let content = fs::read(&file.path).with_context(context)?;
-        let edited = edit::edit([edit::File { path: &file.name, content: &content }], target, value, &limits);
-        all.files.extend(edited.files);
-        all.matched += edited.matched;
-        // That a path leads nowhere is news only of a file that was named.
-        let news = edited.notes.into_iter().filter(|note| file.named || note.code != Code::NoMatch);
-        all.notes.extend(news);
     }
-    Ok(all)
+    let mut edited = editor.finish();
+    edited.notes.extend(unread);
+    // That a path leads nowhere is news only of a file that was named.
+    let named = |path: &str| files.iter().any(|file| file.named && file.name == path);
+    edited.notes.retain(|note| note.code != Code::NoMatch || named(&note.path));
+    Ok(edited)
+}
+
+/// The content of a file, or a note that it is too long to be read.
+pub(crate) fn read(file: &Found, limits: &Limits) -> anyhow::Result<Result<Vec<u8>, Note>> {
+    let context = || file.path.display().to_string();
+    let length = fs::metadata(&file.path).with_context(context)?.len();
+    let limit = LONGEST.max(u64::try_from(limits.file_bytes).unwrap_or(u64::MAX));
+    if length > limit {
+        let detail = format!("{length} bytes of at most {limit}");
+        return Ok(Err(Note::new(Code::TooLarge, &file.name, 1, 1, detail)));
+    }
+    Ok(Ok(fs::read(&file.path).with_context(context)?))
 }
 
 /// Writes the changed files. Each is replaced at once, keeping mode and owner; none is, unless all are written to disk.
@@ -143,7 +155,7 @@ fn prepare(path: &Path, content: &[u8]) -> anyhow::Result<NamedTempFile> {
 }
 
 #[cfg(unix)]
-fn keep_owner(new: &File, old: &Metadata) -> anyhow::Result<()> {
+fn keep_owner(new: &fs::File, old: &Metadata) -> anyhow::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, fchown};
 
     let is = new.metadata()?;
@@ -154,6 +166,6 @@ fn keep_owner(new: &File, old: &Metadata) -> anyhow::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn keep_owner(_new: &File, _old: &Metadata) -> anyhow::Result<()> {
+fn keep_owner(_new: &fs::File, _old: &Metadata) -> anyhow::Result<()> {
     Ok(())
 }

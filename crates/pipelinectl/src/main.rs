@@ -5,6 +5,9 @@ mod args;
 mod edit;
 mod files;
 
+mod lint;
+mod sarif;
+
 mod manifests;
 mod plan;
 mod promote;
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<Status> {
     match command {
         Command::Edit(args) => edit::run(&args),
+        Command::Lint(args) => lint::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Promote(args) => promote::run(&args),
         Command::Crd { output } => {

@@ -17,7 +17,9 @@ use serde_json::{Map, Value};
 /// The objects of one file. Whatever is neither a Pipeline nor a Secret is left alone.
 pub(crate) struct Manifests {
     /// The file, for messages.
-    from: String,
+    pub(crate) from: String,
+    /// What it holds.
+    pub(crate) text: String,
     objects: Vec<Value>,
 }
 
@@ -49,7 +51,7 @@ impl Manifests {
         let documents: Vec<Value> =
             serde_saphyr::from_multiple(&text).map_err(|error| anyhow!("{from}: {}", error.without_snippet()))?;
         let objects = documents.into_iter().flat_map(items).collect();
-        Ok(Self { from, objects })
+        Ok(Self { from, text, objects })
     }
 
     /// The one Pipeline of the file, checked. One whose manifest names no namespace is in `namespace`.

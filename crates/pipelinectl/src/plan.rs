@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow, bail};
 use pipeline_api::normalized::Strategy;
 use pipeline_controller::strategies::pull_request;
 use promote_pr::Request;
-use promote_pr::edit::Edited;
+use promote_pr::edit::{Code, Edited, Effect, Limits};
 
 use crate::args::PlanArgs;
 use crate::output::{Status, say};
@@ -30,11 +30,12 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Status> {
         }
     };
     report::say_notes(&edited.notes);
-    let status = if edited.refusal().is_some() {
-        Status::Failed
-    } else if edited.matched == 0 {
-        report::say_no_match(&request.target, &place);
+    let mut refused = edited.notes.iter().filter(|note| note.code.effect() == Effect::Refused);
+    let status = if edited.matched == 0 && refused.clone().all(|note| note.code == Code::UnmatchedUpdate) {
+        report::say_no_match(&request.updates, &place);
         Status::NothingMatched
+    } else if refused.next().is_some() {
+        Status::Failed
     } else {
         Status::Done
     };
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Status> {
         Some(format) => report::print_data(&edited, format)?,
         None if status != Status::Done => {}
         None if edited.files.is_empty() => {
-            say(format_args!("nothing to change: {place} has {} already", request.value))
+            say(format_args!("nothing to change: {place} has {} already", request.key.revision))
         }
         None => report::print_changes(&edited)?,
     }
@@ -51,12 +52,8 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Status> {
 
 fn checkout(folder: &Path, request: &Request) -> anyhow::Result<Edited> {
     let context = || format!("--dir {}", folder.display());
-    let mut found = files::find(&[folder.to_owned()], false).with_context(context)?;
-    for file in &mut found {
-        let inside = file.path.strip_prefix(folder).ok().and_then(Path::to_str);
-        file.name = inside.unwrap_or(&file.name).to_owned();
-    }
-    files::edit(&found, &request.target, &request.value).with_context(context)
+    let found = files::checkout(folder).with_context(context)?;
+    files::edit(&found, &request.updates, &Limits::default()).with_context(context)
 }
 
 fn fetched(promotion: &Promotion, request: &Request, args: &PlanArgs) -> anyhow::Result<Edited> {

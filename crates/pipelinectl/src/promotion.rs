@@ -118,7 +118,8 @@ impl Network {
                 (folder.path().to_owned(), Some(folder))
             }
         };
-        let strategies = Strategies::open(&cache_dir, args.ca_file.as_deref(), args.insecure_allow_http)?;
+        let strategies =
+            Strategies::open(promote_pr::Options::new(cache_dir), args.ca_file.as_deref(), args.insecure_allow_http)?;
         let runtime = Builder::new_multi_thread().enable_all().build()?;
         Ok(Self { strategies, runtime, _cache: cache })
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use promote_pr::edit::{Change, Code, Edited, EditedFile, Note, Target};
+use promote_pr::edit::{Change, Code, Edited, EditedFile, Note, Target, Update};
 use serde::Serialize;
 use similar::TextDiff;
 
@@ -41,19 +41,21 @@ pub(crate) fn say_notes(notes: &[Note]) {
     notes.iter().for_each(say);
 }
 
-/// Says that nothing matched.
-pub(crate) fn say_no_match(target: &Target, place: &str) {
-    match target {
-        Target::Marker(marker) => {
-            let hint = if marker.split(':').count() == 3 {
-                ""
-            } else {
-                "; markers have the form NAMESPACE:PIPELINE:ENVIRONMENT"
-            };
-            say(format_args!("{}: nothing in {place} carries the marker {marker:?}{hint}", Code::NoMatch));
-        }
-        Target::Path(selector) => {
-            say(format_args!("{}: {:?} leads to nothing in {place}", Code::NoMatch, selector.path))
+/// Says that nothing matched. An update that names its files has a note of its own.
+pub(crate) fn say_no_match(updates: &[Update], place: &str) {
+    for update in updates.iter().filter(|update| update.files.is_none()) {
+        match &update.target {
+            Target::Marker(marker) => {
+                let hint = if marker.split(':').count() == 3 {
+                    ""
+                } else {
+                    "; markers have the form NAMESPACE:PIPELINE:ENVIRONMENT"
+                };
+                say(format_args!("{}: nothing in {place} carries the marker {marker:?}{hint}", Code::NoMatch));
+            }
+            Target::Path(selector) => {
+                say(format_args!("{}: {:?} leads to nothing in {place}", Code::NoMatch, selector.path))
+            }
         }
     }
 }
@@ -91,7 +93,7 @@ mod tests {
 
     fn edited(path: &str, content: &str) -> Edited {
         let file = File { path, content: content.as_bytes() };
-        edit([file], &Target::Marker("default:podinfo:prod".into()), "6.3.0", &Limits::default())
+        edit([file], &[Update::new(Target::Marker("default:podinfo:prod".into()), "6.3.0")], &Limits::default())
     }
 
     #[test]

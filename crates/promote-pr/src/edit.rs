@@ -7,14 +7,14 @@
 //! A target is a marker comment, as in [RFC 0005], or a path in selected documents:
 //!
 //! ```
-//! use promote_pr::edit::{File, Limits, Target, edit};
+//! use promote_pr::edit::{File, Limits, Target, Update, edit};
 //!
 //! let file = File {
 //!     path: "prod/podinfo.yaml",
 //!     content: b"version: '6.2.0' # {\"$promotion\": \"default:podinfo:prod\"}\nreplicas: 2\n",
 //! };
-//! let target = Target::Marker("default:podinfo:prod".into());
-//! let edited = edit([file], &target, "6.3.0", &Limits::default());
+//! let update = Update::new(Target::Marker("default:podinfo:prod".into()), "6.3.0");
+//! let edited = edit([file], &[update], &Limits::default());
 //!
 //! assert_eq!(edited.matched, 1);
 //! assert!(edited.files[0].content.starts_with(b"version: '6.3.0' # {"));
@@ -25,9 +25,13 @@
 //!
 //! The work goes through one small module after the other: `screen` passes over files without markers, `index` parses
 //! the rest once, `attach` finds the scalar of each marker (`select` that of a path), `render` and `splice` write the
-//! new bytes, and `verify` parses the result again and accepts it only if nothing but the targets changed.
+//! new bytes, and `verify` parses the result again and accepts it only if nothing but the targets changed. `editor`
+//! takes the files through them. [`lint`] looks at all markers instead of one.
 //!
 //! [RFC 0005]: https://github.com/weaveworks/weave-gitops-private/tree/main/docs/rfcs/0005-promotion-markers
+
+mod glob;
+mod update;
 
 mod screen;
 
@@ -45,42 +49,16 @@ mod splice;
 
 mod verify;
 
+mod editor;
+mod lint;
+
 mod note;
 
+pub use editor::Editor;
+pub use glob::Glob;
+pub use lint::{Linted, Linter, Marker, lint};
 pub use note::{Code, Effect, Note};
-
-use lines::Lines;
-use memchr::memmem::Finder;
-use note::Problem;
-
-/// What to change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Every scalar that carries the comment `# {"$promotion": "<this string>"}`, whose form is
-    /// `namespace:pipeline:environment`.
-    Marker(String),
-    /// The one scalar of each file that a path in the selected documents leads to.
-    Path(Selector),
-}
-
-/// A field path, and the documents of a file in which it is looked for. An empty filter takes every document.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector {
-    /// `spec.chart.spec.version`, `spec.containers[name=app].image`, `metadata["example.com/version"]`, `images[0].tag`,
-    /// or a JSON pointer such as `/spec/chart/spec/version`. A dot that belongs to a key is written `\.`, or the key is
-    /// quoted. Merge keys (`<<`) and aliases are not followed.
-    pub path: String,
-    /// The document's `kind`.
-    pub kind: Option<String>,
-    /// The document's `metadata.name`.
-    pub name: Option<String>,
-    /// The document's `metadata.namespace`.
-    pub namespace: Option<String>,
-    /// The document's `apiVersion`.
-    pub api_version: Option<String>,
-    /// The document's place in the file, from 0.
-    pub document: Option<usize>,
-}
+pub use update::{Selector, Target, Update};
 
 /// A file to edit.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +94,7 @@ impl Default for Limits {
 pub struct Edited {
     /// The files that change, in the order in which they were given.
     pub files: Vec<EditedFile>,
-    /// How many scalars the target led to, whether they change, hold the value already, or are refused by a note.
+    /// How many scalars the updates led to, whether they change, hold the value already, or are refused by a note.
     pub matched: usize,
     /// What was left alone and why, file by file.
     pub notes: Vec<Note>,
@@ -176,130 +154,18 @@ pub struct Change {
     pub new: String,
 }
 
-/// Writes `value` to every scalar of `files` that `target` leads to.
+/// Writes the value of each update to every scalar of `files` that it leads to.
 ///
-/// *Idempotency*: editing the result again with the same target and value changes nothing.
-pub fn edit<'a>(files: impl IntoIterator<Item = File<'a>>, target: &Target, value: &str, limits: &Limits) -> Edited {
-    let mut edited = Edited::default();
-    let find = match target {
-        Target::Marker(name) => Find::Marker(name),
-        Target::Path(selector) => match select::parse(&selector.path) {
-            Ok(path) => Find::Path(path, selector),
-            Err(text) => {
-                edited.notes.push(Note { code: Code::BadPath, path: String::new(), line: 1, column: 1, text });
-                return edited;
-            }
-        },
+/// *Idempotency*: editing the result again with the same updates changes nothing.
+pub fn edit<'a>(files: impl IntoIterator<Item = File<'a>>, updates: &[Update], limits: &Limits) -> Edited {
+    let mut editor = match Editor::new(updates, limits) {
+        Ok(editor) => editor,
+        Err(notes) => return Edited { notes, ..Edited::default() },
     };
-    let mut editor = Editor { find, needle: Finder::new(attach::KEY), value, limits, parsed: 0, written: 0 };
     for file in files {
-        editor.edit_file(file, &mut edited);
+        editor.edit_file(file);
     }
-    edited
-}
-
-enum Find<'t> {
-    Marker(&'t str),
-    Path(select::Path, &'t Selector),
-}
-
-/// What [`edit`] carries from file to file.
-struct Editor<'t> {
-    find: Find<'t>,
-    needle: Finder<'static>,
-    value: &'t str,
-    limits: &'t Limits,
-    parsed: usize,
-    written: usize,
-}
-
-impl Editor<'_> {
-    fn edit_file(&mut self, file: File<'_>, edited: &mut Edited) {
-        let needle = matches!(self.find, Find::Marker(_)).then_some(&self.needle);
-        let screened = screen::screen(file.content, needle, self.limits.file_bytes);
-        let Some(screened) = screened.transpose() else {
-            return;
-        };
-        self.parsed += 1;
-        if self.parsed > self.limits.files {
-            if self.parsed == self.limits.files + 1 {
-                edited.notes.push(Problem::new(Code::TooManyFiles, 0).into_note(file.path, &Lines::default()));
-            }
-            return;
-        }
-        let source = match screened.and_then(|text| index::Source::parse(text, self.limits.depth)) {
-            Ok(source) => source,
-            Err(problem) => {
-                return edited.notes.push(problem.into_note(file.path, &Lines::of(file.content)));
-            }
-        };
-        let found = match &self.find {
-            Find::Marker(name) => attach::attach(&source, name),
-            Find::Path(path, selector) => select::select(&source, path, selector),
-        };
-        edited.matched += found.targets.len();
-        let mut problems = found.problems;
-        match self.change(file, &source, &found.targets, &mut problems) {
-            Ok(changed) => edited.files.extend(changed),
-            Err(problem) => problems.push(problem),
-        }
-        problems.sort_by_key(|problem| problem.at);
-        edited.notes.extend(problems.into_iter().map(|problem| problem.into_note(file.path, &source.lines)));
-    }
-
-    /// The new bytes of a file, `None` if it holds the value already. Scalars that cannot be changed go to `problems`;
-    /// the error is one that leaves the whole file alone.
-    fn change(
-        &mut self,
-        file: File<'_>,
-        source: &index::Source<'_>,
-        targets: &[index::Target],
-        problems: &mut Vec<Problem>,
-    ) -> Result<Option<EditedFile>, Problem> {
-        let json = has_extension(file.path, "json");
-        let (mut splices, refused) = self.render(source, targets, render::Form { json, quote: false });
-        problems.extend(refused);
-        let Some(first) = splices.first() else { return Ok(None) };
-        let at = first.range.start;
-        if self.written + splices.len() > self.limits.edits {
-            return Err(Problem::new(Code::TooManyEdits, at));
-        }
-        let mut content = splice::splice(source.text, &splices);
-        if !verify::verify(source, &splices, &content, self.value, self.limits.depth) {
-            let (quoted, _) = self.render(source, targets, render::Form { json, quote: true });
-            content = splice::splice(source.text, &quoted);
-            let complete = quoted.len() == splices.len();
-            if !complete || !verify::verify(source, &quoted, &content, self.value, self.limits.depth) {
-                return Err(Problem::new(Code::Verify, at));
-            }
-            splices = quoted;
-        }
-        self.written += splices.len();
-        let changes = splices.iter().map(|splice| splice.change(source, self.value)).collect();
-        Ok(Some(EditedFile {
-            path: file.path.to_owned(),
-            original: file.content.to_owned(),
-            content: content.into_bytes(),
-            changes,
-        }))
-    }
-
-    fn render(
-        &self,
-        source: &index::Source<'_>,
-        targets: &[index::Target],
-        form: render::Form,
-    ) -> (Vec<splice::Splice>, Vec<Problem>) {
-        let mut splices = Vec::new();
-        let mut refused = Vec::new();
-        for target in targets {
-            match render::render(source, target, self.value, form) {
-                Ok(splice) => splices.extend(splice),
-                Err(problem) => refused.push(problem),
-            }
-        }
-        (splices, refused)
-    }
+    editor.finish()
 }
 
 fn has_extension(path: &str, extension: &str) -> bool {

@@ -69,7 +69,7 @@ pub enum Error {
         repository: String,
         /// The base branch.
         base: BranchName,
-        /// Each refusal with its file, line and reason.
+        /// Each refusal with its file, line and reason; then the files that were not looked at.
         notes: Vec<edit::Note>,
     },
     /// A branch with the promotion's name holds somebody else's commits.
@@ -229,7 +229,10 @@ impl fmt::Display for Notes<'_> {
         const SHOWN: usize = 3;
         for (index, note) in self.0.iter().take(SHOWN).enumerate() {
             let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{}:{}:{}: {}", note.path, note.line, note.column, note.text)?;
+            match note.path.as_str() {
+                "" => write!(f, "{separator}{}", note.text)?,
+                path => write!(f, "{separator}{path}:{}:{}: {}", note.line, note.column, note.text)?,
+            }
         }
         match self.0.len().saturating_sub(SHOWN) {
             0 => Ok(()),

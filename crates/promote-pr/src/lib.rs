@@ -5,6 +5,7 @@ pub mod edit;
 pub mod git;
 pub mod host;
 pub mod names;
+pub mod value;
 
 mod content;
 mod error;

@@ -159,21 +159,23 @@ impl Promoter {
     async fn start(&self, work: &Work<'_>) -> Result<Promotion, Error> {
         let snapshot = self.git.fetch(&work.remote, &work.request.base).await?;
         let edited = self.edit(work.request, &snapshot).await?;
-        let refused: Vec<_> = edited.notes.iter().filter(|note| note.code.effect() == edit::Effect::Refused).collect();
-        if !refused.is_empty() {
-            return Err(Error::NotEditable {
-                target: work.target(),
-                repository: work.repository(),
-                base: work.request.base.clone(),
-                notes: refused.into_iter().cloned().collect(),
-            });
-        }
-        if edited.matched == 0 {
+        let (refused, others): (Vec<_>, Vec<_>) =
+            edited.notes.iter().cloned().partition(|note| note.code.effect() == edit::Effect::Refused);
+        if edited.matched == 0 && refused.iter().all(|note| note.code == edit::Code::UnmatchedUpdate) {
             return Err(Error::NoMatch {
                 target: work.target(),
                 repository: work.repository(),
                 base: work.request.base.clone(),
                 notes: edited.notes,
+            });
+        }
+        if !refused.is_empty() {
+            let skipped = others.into_iter().filter(|note| note.code.effect() == edit::Effect::Skipped);
+            return Err(Error::NotEditable {
+                target: work.target(),
+                repository: work.repository(),
+                base: work.request.base.clone(),
+                notes: refused.into_iter().chain(skipped).collect(),
             });
         }
         if edited.files.is_empty() {
@@ -246,11 +248,11 @@ impl Promoter {
     }
 
     async fn edit(&self, request: &Request, snapshot: &Snapshot) -> Result<edit::Edited, Error> {
-        let found = snapshot.files_containing(needle(&request.target)).await?;
-        let (target, value, limits) = (request.target.clone(), request.value.clone(), self.options.edit);
+        let found = read(&request.updates, snapshot).await?;
+        let (updates, limits) = (request.updates.clone(), self.options.edit);
         let edited = tokio::task::spawn_blocking(move || {
             let files = found.files.iter().map(|(path, content)| edit::File { path, content });
-            let mut edited = edit::edit(files, &target, &value, &limits);
+            let mut edited = edit::edit(files, &updates, &limits);
             edited.notes.extend(found.skipped.into_iter().map(not_read));
             edited
         });
@@ -286,12 +288,29 @@ fn remote(request: &Request, credentials: &Credentials) -> Remote {
     Remote { url: request.repository.clone(), identity: credentials.identity.clone(), username, password }
 }
 
-/// What a file must hold to be worth a look.
-fn needle(target: &edit::Target) -> &'static [u8] {
-    match target {
-        edit::Target::Marker(_) => b"$promotion",
-        edit::Target::Path(_) => b"",
+/// The files that the updates may be for: manifests by what they hold, other files by their path.
+async fn read(updates: &[edit::Update], snapshot: &Snapshot) -> Result<git::Found, Error> {
+    let needle = |update: &edit::Update| -> &'static [u8] {
+        match update.target {
+            edit::Target::Marker(_) => b"$promotion",
+            edit::Target::Path(_) => b"",
+        }
+    };
+    let mut found = match updates.iter().filter(|update| update.files.is_none()).map(needle).min() {
+        Some(needle) => snapshot.files_containing(needle).await?,
+        None => git::Found::default(),
+    };
+    let globs: Vec<edit::Glob> = updates.iter().filter_map(|update| update.files.clone()).collect();
+    if !globs.is_empty() {
+        let named = snapshot.files_at(move |path| globs.iter().any(|glob| glob.matches(path))).await?;
+        found.files.extend(named.files);
+        found.files.sort();
+        found.files.dedup_by(|one, other| one.0 == other.0);
+        found.skipped.extend(named.skipped);
+        found.skipped.sort_by(|one, other| one.path.cmp(&other.path));
+        found.skipped.dedup();
     }
+    Ok(found)
 }
 
 /// A file that git's limits left out, as editing tells it.

@@ -36,10 +36,9 @@ pub struct Request {
     pub provider: Option<Provider>,
     /// The base of the provider's API, for an installation whose API cannot be derived from the repository's URL.
     pub api_url: Option<Url>,
-    /// The fields of the manifests that are to change.
-    pub target: edit::Target,
-    /// The text that the fields get: a revision as it is written in manifests.
-    pub value: String,
+    /// The fields of the manifests that are to change, and what they get. An update that names its files must lead to a
+    /// field; a marker need not be there as long as some update leads to one.
+    pub updates: Vec<edit::Update>,
     /// The environment that the revision comes from, for the pull request's text.
     pub source_environment: Option<String>,
     /// A page about the pipeline, for the pull request's text.

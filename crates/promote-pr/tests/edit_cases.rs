@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use promote_pr::edit::{Code, Edited, File, Limits, Selector, Target, edit};
+use promote_pr::edit::{Code, Edited, File, Limits, Selector, Target, Update, edit};
 use serde_json::Value;
 
 fn run(path: &str, content: &str, target: &Target, value: &str) -> Edited {
-    edit([File { path, content: content.as_bytes() }], target, value, &Limits::default())
+    edit([File { path, content: content.as_bytes() }], &[Update::new(target.clone(), value)], &Limits::default())
 }
 
 fn target(case: &Value) -> Target {

@@ -1,82 +1,15 @@
 //! What holds for every input of the edit engine.
 
-use promote_pr::edit::{Edited, File, Limits, Selector, Target, edit};
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../../fuzz/src/checks.rs"]
+mod checks;
+
+use checks::{MARKER, at, hold, is_accepted, marker, run};
+use promote_pr::edit;
 use proptest::prelude::*;
-use saphyr_parser::{Event, Parser};
-
-const MARKER: &str = "# {\"$promotion\": \"n:p:e\"}";
-
-fn marker() -> Target {
-    Target::Marker("n:p:e".to_owned())
-}
-
-fn path(path: &str) -> Target {
-    Target::Path(Selector { path: path.to_owned(), ..Selector::default() })
-}
-
-fn run(content: &[u8], target: &Target, value: &str) -> Edited {
-    edit([File { path: "file.yaml", content }], target, value, &Limits::default())
-}
-
-/// The document as an independent parser sees it: scalars are `Ok`, everything else is `Err`; `None` if it rejects it.
-fn tree(content: &[u8]) -> Option<Vec<Result<String, String>>> {
-    Parser::new_from_str(std::str::from_utf8(content).ok()?)
-        .map(|next| match next {
-            Ok((Event::Scalar(text, _, anchor, tag), _)) => {
-                Ok(vec![Ok(text.into_owned()), Err(format!("{anchor} {tag:?}"))])
-            }
-            Ok((event, _)) => Ok(vec![Err(format!("{event:?}"))]),
-            Err(error) => Err(error),
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .ok()
-        .map(|events| events.concat())
-}
-
-/// Whether a tab stands behind an indicator: the other parser takes it or not by what follows.
-fn has_indicator_tab(content: &[u8]) -> bool {
-    content.windows(2).any(|pair| matches!(pair, b":\t" | b"-\t" | b"?\t"))
-}
-
-/// Checks one edit against everything that must hold, whatever the input.
-fn hold(content: &[u8], target: &Target, value: &str) -> Result<(), TestCaseError> {
-    let edited = run(content, target, value);
-    prop_assert!(edited.files.len() <= 1);
-    let Some(file) = edited.files.first() else {
-        return Ok(());
-    };
-
-    prop_assert_eq!(&file.original, content);
-    prop_assert!(!file.changes.is_empty() && file.changes.len() <= edited.matched);
-
-    let again = run(&file.content, target, value);
-    prop_assert!(again.files.is_empty(), "the second run changes {:?}", again.files);
-    prop_assert_eq!(again.matched, edited.matched);
-
-    let comments = |content: &[u8]| String::from_utf8_lossy(content).matches(MARKER).count();
-    let lost: usize = file.changes.iter().map(|change| comments(change.old.as_bytes())).sum();
-    prop_assert_eq!(comments(content), comments(&file.content) + lost);
-
-    if !has_indicator_tab(content)
-        && !has_indicator_tab(&file.content)
-        && let Some(before) = tree(content)
-    {
-        let after = tree(&file.content);
-        prop_assert!(after.is_some(), "another parser rejects {:?}", String::from_utf8_lossy(&file.content));
-        let after = after.unwrap_or_default();
-        prop_assert_eq!(before.len(), after.len());
-        let changed: Vec<_> = before.iter().zip(&after).filter(|(before, after)| before != after).collect();
-        prop_assert!(changed.len() <= file.changes.len(), "{changed:?}");
-        for (before, after) in changed {
-            prop_assert!(before.is_ok());
-            prop_assert_eq!(
-                after.as_deref().unwrap_or("no scalar").trim_end_matches('\n'),
-                value.trim_end_matches('\n')
-            );
-        }
-    }
-    Ok(())
-}
+use std::fs;
+use std::path::Path;
 
 /// Text made of pieces that matter to YAML; short, so that much of it is valid.
 fn yaml_like() -> impl Strategy<Value = String> {
@@ -135,28 +68,47 @@ proptest! {
     #[test]
     fn arbitrary_bytes(content in prop::collection::vec(any::<u8>(), 0..60), value in any::<String>(), step in any::<String>()) {
         let marked = [&content, MARKER.as_bytes(), &content].concat();
-        hold(&content, &path("a"), &value)?;
-        hold(&content, &path(&step), &value)?;
-        hold(&marked, &marker(), &value)?;
+        hold(&content, &[at("a", &value)]);
+        hold(&content, &[at(&step, &value)]);
+        hold(&marked, &[marker(&value)]);
+        hold(&marked, &[marker(&value), at(&step, &value)]);
     }
 
     #[test]
     fn yaml_like_markers(content in yaml_like(), value in value()) {
-        hold(content.as_bytes(), &marker(), &value)?;
+        hold(content.as_bytes(), &[marker(&value)]);
+        prop_assert!(is_accepted(content.as_bytes(), &[marker(&value)]));
     }
 
     #[test]
     fn yaml_like_paths(content in yaml_like(), value in value(), to in prop::sample::select(vec!["a", "b", "a.b", "[0]", "a[0]", "c", "[1].a"])) {
-        hold(content.as_bytes(), &path(to), &value)?;
+        hold(content.as_bytes(), &[at(to, &value)]);
+        prop_assert!(is_accepted(content.as_bytes(), &[at(to, &value)]));
+        hold(content.as_bytes(), &[at(to, &value), marker("6.3.0")]);
     }
 
     #[test]
     fn only_the_targets_bytes_change(entries in prop::collection::vec(entry(), 1..12)) {
         let (before, after): (String, String) = entries.into_iter().unzip();
-        let edited = run(before.as_bytes(), &marker(), "6.3.0");
+        let edited = run(before.as_bytes(), &[marker("6.3.0")]);
         prop_assert!(edited.refusal().is_none(), "{:?}", edited.notes);
         let content = edited.files.first().map_or(before.as_bytes(), |file| &file.content);
         prop_assert_eq!(String::from_utf8_lossy(content), after);
-        hold(before.as_bytes(), &marker(), "6.3.0")?;
+        hold(before.as_bytes(), &[marker("6.3.0")]);
     }
+}
+
+/// What fuzzing has found worth keeping, for one of its targets.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let inputs: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    assert!(inputs.len() > 20, "{target}: the corpus is gone");
+    inputs
+}
+
+#[test]
+fn the_corpus_of_fuzzing() {
+    corpus("markers").iter().for_each(|input| checks::markers(input));
+    corpus("paths").iter().for_each(|input| checks::paths(input));
+    corpus("edit").iter().for_each(|input| checks::whole(input));
 }

@@ -45,7 +45,7 @@ fn names_each_field_that_is_not_acted_on() {
     for provider in ["gitlab", "bitbucket-server", "bitbucket-cloud", "azure-devops"] {
         check(&git("provider", json!(provider)), &local, &["promotion.pullRequest.provider"]);
     }
-    check(&git("updates", json!([{"file": "a.yaml", "path": "a"}])), &local, &["promotion.pullRequest.updates"]);
+    check(&git("updates", json!([{"file": "a.yaml", "path": "a"}])), &local, &[]);
     check(&git("url", json!("git@github.com:org/fleet")), &local, &["promotion.pullRequest.url"]);
     check(&git("url", json!("ssh://git@github.com/org/fleet")), &local, &["promotion.pullRequest.url"]);
 

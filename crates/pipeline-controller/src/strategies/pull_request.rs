@@ -1,10 +1,11 @@
 //! From a Pipeline to a pull request.
 
-use pipeline_api::normalized::PullRequest;
+use pipeline_api::normalized::{self, PullRequest};
 use pipeline_api::{Pipeline, Provider};
 use pipeline_secrets::SecretValues;
-use promote_pr::edit::Target;
-use promote_pr::{BranchName, Credentials, Promoter, RepoUrl, Request, State, host};
+use promote_pr::edit::{Glob, Selector, Target, Update};
+use promote_pr::value::Template;
+use promote_pr::{BranchName, Credentials, Key, Promoter, RepoUrl, Request, State, host};
 
 use super::{next_of_pull_request, refused};
 use crate::causes::explain;
@@ -39,10 +40,10 @@ pub async fn run(
 /// What promote-pr is asked for. Pure.
 ///
 /// # Errors
-/// A field of the Pipeline that no repository or branch can have.
+/// A field of the Pipeline that no repository, branch or edit can have, or a template that does not fit the revision.
 pub fn request(pipeline: &Pipeline, effect: &Effect, spec: &PullRequest) -> Result<Request, Failure> {
     let key = key::of(pipeline, &effect.environment, &effect.revision, effect.sequence);
-    let marker = format!("{}:{}:{}", key.namespace, key.pipeline, key.environment);
+    let updates = updates(pipeline, &key, spec).map_err(|problem| refused(problem, Next::Review))?;
     Ok(Request {
         key,
         repository: spec
@@ -56,11 +57,47 @@ pub fn request(pipeline: &Pipeline, effect: &Effect, spec: &PullRequest) -> Resu
             .map_err(|error| refused(format!("pullRequest.branch: {error}"), Next::Review))?,
         provider: spec.provider.map(provider),
         api_url: spec.api_url.clone(),
-        target: Target::Marker(marker),
-        value: value::written(&pipeline.spec.app_ref.kind, &effect.revision).to_owned(),
+        updates,
         source_environment: Some(effect.source_environment.clone()),
         pipeline_link: None,
     })
+}
+
+/// The marker, and what the spec names beyond it.
+fn updates(pipeline: &Pipeline, key: &Key, spec: &PullRequest) -> Result<Vec<Update>, String> {
+    let kind = &pipeline.spec.app_ref.kind;
+    let usual = value::template(kind).map_err(|error| format!("spec.appRef.kind: {kind}: {error}"))?;
+    let render = |template: &Template| template.render(&key.revision).map_err(|error| error.to_string());
+    let marker = Target::Marker(format!("{}:{}:{}", key.namespace, key.pipeline, key.environment));
+    let mut updates = vec![Update::new(marker, render(&usual)?)];
+    for spec in &spec.updates {
+        let (files, selector, template) = fields(spec)?;
+        let value =
+            render(template.as_ref().unwrap_or(&usual)).map_err(|error| format!("{}.value: {error}", spec.field))?;
+        updates.push(Update { files: Some(files), target: Target::Path(selector), value });
+    }
+    Ok(updates)
+}
+
+/// An update in the terms of promote-pr, with the template of its value if it has one. Pure.
+///
+/// # Errors
+/// The field that cannot be read, and why.
+pub fn fields(update: &normalized::Update) -> Result<(Glob, Selector, Option<Template>), String> {
+    let field = &update.field;
+    let glob = update.file.parse::<Glob>().map_err(|error| format!("{field}.file: {error}"))?;
+    let document = &update.document;
+    let selector = Selector {
+        path: update.path.clone(),
+        kind: document.kind.clone(),
+        name: document.name.clone(),
+        namespace: document.namespace.clone(),
+        api_version: document.api_version.clone(),
+        document: document.index.and_then(|index| usize::try_from(index).ok()),
+    };
+    selector.check().map_err(|error| format!("{field}: path `{}`: {error}", update.path))?;
+    let template = update.value.as_deref().map(str::parse::<Template>).transpose();
+    Ok((glob, selector, template.map_err(|error| format!("{field}.value: {error}"))?))
 }
 
 /// The credentials in the terms of promote-pr. Pure.

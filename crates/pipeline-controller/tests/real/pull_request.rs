@@ -29,6 +29,10 @@ async fn world_with_open_pull_request() -> Result<(World, Repo)> {
     Ok((world, repo))
 }
 
+fn promotion_message(status: &pipeline_api::PipelineStatus) -> String {
+    promotion(status).and_then(|promotion| promotion.message.clone()).unwrap_or_default()
+}
+
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn the_pull_request_changes_the_marked_bytes_and_nothing_else() -> Result<()> {
@@ -142,6 +146,49 @@ async fn the_same_flow_on_github() -> Result<()> {
     world.promotion("6.1.0", Phase::Succeeded).await?;
     repo.fsck().await?;
     assert_eq!(repo.branches().await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn updates_promote_without_a_marker() -> Result<()> {
+    let world = World::new().await?;
+    let files = [
+        ("apps/prod/release.yaml", "kind: HelmRelease\nspec: {chart: {spec: {version: '6.0.0'}}} # as it is\n"),
+        ("apps/prod/kustomization.yaml", "images:\n- name: podinfo\n  newTag: 6.0.0\n- name: other\n  newTag: 6.0.0\n"),
+        ("apps/prod/values.yaml.txt", "image: {tag: v6.0.0}\n"),
+        ("apps/dev/release.yaml", "kind: HelmRelease\nspec: {chart: {spec: {version: '6.0.0'}}}\n"),
+    ];
+    let repo = world.bed.gitea.create_repo("fleet", &files).await?;
+    world.helm_releases("6.0.0").await?;
+    world.secret("fleet", json!({"token": world.bed.gitea.token})).await?;
+    let mut promotion = to_gitea(&repo);
+    let updates = |field: &str| {
+        json!([
+            {"file": "apps/prod/*.yaml", "document": {"kind": "HelmRelease"}, "path": field},
+            {"file": "apps/prod/kustomization.yaml", "kustomizeImage": {"name": "podinfo"}},
+            {"file": "apps/prod/values.yaml.txt", "helmValues": {"path": "image.tag"}, "value": "v{{ revision | semver }}"},
+        ])
+    };
+    promotion["pullRequest"]["updates"] = updates("spec.chart.version");
+    world.pipeline(promotion.clone()).await?;
+    world.dev_is_at("6.1.0+1a2b3c4d5e6f").await?;
+    let failed = |status: &_| told(status, ConditionType::Ready).starts_with("False");
+    let status = world.until("a refused promotion", failed).await?;
+    let message = promotion_message(&status);
+    assert!(message.contains("none of the 2 files that match `apps/prod/*.yaml`"), "{message}");
+    assert_eq!(world.bed.gitea.branches(&repo).await?, ["main"]);
+
+    promotion["pullRequest"]["updates"] = updates("spec.chart.spec.version");
+    world.pipeline(promotion).await?;
+    world.promotion("6.1.0+1a2b3c4d5e6f", Phase::Open).await?;
+    let pulls = world.bed.gitea.pulls(&repo).await?;
+    assert_eq!(pulls.len(), 1);
+    let changed = repo.git(&["diff", "--unified=0", "main", &pulls[0].head.name]).await?;
+    let changed = String::from_utf8(changed)?;
+    let lines: Vec<_> = changed.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++")).collect();
+    let expect = ["+  newTag: 6.1.0", "+spec: {chart: {spec: {version: '6.1.0'}}} # as it is", "+image: {tag: v6.1.0}"];
+    assert_eq!(lines, expect, "{changed}");
     Ok(())
 }
 

@@ -40,8 +40,19 @@ async fn standard_input() {
     let orphan = "a: {b: 1} # {\"$promotion\": \"default:podinfo:prod\"}\n";
     check(&marker, orphan, 3, orphan, "orphan-marker: <stdin>:1:11: ").await;
     check(&marker, &format!("a: [\n{OLD}"), 1, "", "parse: <stdin>:").await;
-    let refused = format!("{OLD}v: !!int 6 # {{\"$promotion\": \"default:podinfo:prod\"}}\n");
-    check(&marker, &refused, 1, &refused, "tagged: <stdin>:2:12: ").await;
+    let tagged = "v: !!int 6 # {\"$promotion\": \"default:podinfo:prod\"}\n";
+    check(&marker, tagged, 1, tagged, "tagged: <stdin>:1:12: ").await;
+    check(&marker, &format!("{OLD}{tagged}"), 1, &format!("{NEW}{tagged}"), "tagged: <stdin>:2:12: ").await;
+    check(&["--marker", MARKER, "--max-file-bytes", "10"], OLD, 1, "", "too-large: <stdin>:1:1: ").await;
+    check(&["--marker", MARKER, "--max-depth", "1"], &format!("a: {{b: [1]}}\n{OLD}"), 1, "", "too-deep: ").await;
+    check(
+        &["--marker", MARKER, "--max-edits", "1"],
+        &format!("{OLD}a: {{b: [1]}}\n"),
+        0,
+        &format!("{NEW}a: {{b: [1]}}\n"),
+        "",
+    )
+    .await;
 
     let path = ["--path", "spec.version"];
     check(&path, "spec: {version: 1}\n", 0, "spec: {version: 6.3.0}\n", "").await;

@@ -2,7 +2,9 @@
 
 #![cfg(test)]
 
+mod docs;
 mod edit;
+mod lint;
 mod plan;
 mod promote;
 mod refused;

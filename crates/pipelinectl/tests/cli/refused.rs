@@ -57,7 +57,7 @@ async fn each_cause_is_named() -> Result<()> {
             with("updates", json!([{"file": "*.yaml", "path": "spec.version"}])),
             &good,
             1,
-            &["Pipeline podinfo: spec.promotion.pullRequest.updates: "],
+            &["the update leads to no scalar: no file matches `*.yaml`"],
         ),
         case(
             with("url", json!("http://github.com/a/b")),

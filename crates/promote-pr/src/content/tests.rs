@@ -2,7 +2,7 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::*;
-use crate::edit::Target;
+use crate::edit::{Target, Update};
 use crate::host::PullRequestState;
 use crate::request::Key;
 
@@ -21,8 +21,7 @@ fn request(revision: &str) -> Request {
         base: "main".parse().unwrap(),
         provider: None,
         api_url: None,
-        target: Target::Marker("default:podinfo:prod".to_owned()),
-        value: revision.to_owned(),
+        updates: vec![Update::new(Target::Marker("default:podinfo:prod".to_owned()), revision)],
         source_environment: Some("dev".to_owned()),
         pipeline_link: None,
     }

@@ -10,53 +10,63 @@ use std::ops::Range;
 /// What the text of every marker contains.
 pub(super) const KEY: &str = "\"$promotion\"";
 
-/// The scalars whose marker names `name`, in source order.
-pub(super) fn attach(source: &Source<'_>, name: &str) -> Found {
-    let mut found = Found::default();
-    let mut targets = BTreeMap::new();
-    let mut marked_on_line = BTreeSet::new();
-    let mut above = Vec::new();
+/// A comment that is, or is meant to be, a marker.
+#[derive(Debug)]
+pub(super) struct Marker {
+    /// The first byte of the comment.
+    pub(super) at: usize,
+    /// What it names; `None` if it is malformed.
+    pub(super) name: Option<String>,
+    /// What it belongs to, or why it belongs to nothing.
+    pub(super) place: Result<Target, &'static str>,
+    /// Whether it stands on a line of its own.
+    is_above: bool,
+}
 
-    for (index, comment) in source.comments.iter().enumerate() {
-        let at = comment.range.start;
-        if memmem::find(comment.text.as_bytes(), KEY.as_bytes()).is_none() {
-            continue;
-        }
-        let Some(marker) = marker(&comment.text) else {
-            found.problems.push(Problem::new(Code::MalformedMarker, at));
-            continue;
-        };
-        if is_own_line(source, comment) {
-            above.push((index, marker));
-            continue;
-        }
-        match beside(source, comment) {
-            Ok((node, insert)) => {
-                marked_on_line.insert(node);
-                if marker == name {
-                    targets.entry(node).or_insert(Target { node, insert, at });
-                }
-            }
-            Err(reason) if marker == name => {
-                found.problems.push(Problem::new(Code::OrphanMarker, at).detail(reason));
-            }
-            Err(_) => {}
+/// All markers of a file, in source order.
+pub(super) fn markers(source: &Source<'_>) -> Vec<Marker> {
+    let mut markers: Vec<Marker> = source
+        .comments
+        .iter()
+        .enumerate()
+        .filter(|(_, comment)| memmem::find(comment.text.as_bytes(), KEY.as_bytes()).is_some())
+        .map(|(index, comment)| {
+            let at = comment.range.start;
+            let is_above = is_own_line(source, comment);
+            let place = if is_above { below(source, index, comment) } else { beside(source, comment) };
+            let place = place.map(|(node, insert)| Target { node, insert, at });
+            Marker { at, name: name(&comment.text), place, is_above }
+        })
+        .collect();
+
+    let beside = markers.iter().filter(|marker| !marker.is_above);
+    let mut names_beside = BTreeMap::<NodeId, BTreeSet<String>>::new();
+    for (name, target) in beside.filter_map(|marker| marker.name.clone().zip(marker.place.as_ref().ok())) {
+        names_beside.entry(target.node).or_default().insert(name);
+    }
+    for marker in markers.iter_mut().filter(|marker| marker.is_above) {
+        let names = marker.place.as_ref().ok().and_then(|target| names_beside.get(&target.node));
+        if let (Some(names), Some(name)) = (names, &marker.name)
+            && !names.contains(name)
+        {
+            marker.place = Err("the scalar below has a marker of another name on its own line");
         }
     }
-    for (index, _) in above.into_iter().filter(|(_, marker)| marker == name) {
-        let Some(comment) = source.comments.get(index) else {
-            continue;
-        };
-        let at = comment.range.start;
-        match below(source, index, comment) {
-            Ok((node, _)) if marked_on_line.contains(&node) && !targets.contains_key(&node) => {
-                let reason = "the scalar below has a marker of another name on its own line";
-                found.problems.push(Problem::new(Code::OrphanMarker, at).detail(reason));
+    markers
+}
+
+/// The scalars whose marker names `name`, in source order.
+pub(super) fn attach(markers: &[Marker], name: &str) -> Found {
+    let mut found = Found::default();
+    let mut targets = BTreeMap::new();
+    let named = |marker: &&Marker| marker.name.as_deref().is_none_or(|other| other == name);
+    for marker in markers.iter().filter(named) {
+        match (&marker.name, &marker.place) {
+            (None, _) => found.problems.push(Problem::new(Code::MalformedMarker, marker.at)),
+            (Some(_), Ok(target)) => drop(targets.entry(target.node).or_insert(*target)),
+            (Some(_), Err(reason)) => {
+                found.problems.push(Problem::new(Code::OrphanMarker, marker.at).detail(*reason));
             }
-            Ok((node, insert)) => {
-                targets.entry(node).or_insert(Target { node, insert, at });
-            }
-            Err(reason) => found.problems.push(Problem::new(Code::OrphanMarker, at).detail(reason)),
         }
     }
     found.targets = targets.into_values().collect();
@@ -64,7 +74,7 @@ pub(super) fn attach(source: &Source<'_>, name: &str) -> Found {
 }
 
 /// The name in a comment that is exactly one JSON object with a string under `$promotion`.
-fn marker(comment: &str) -> Option<String> {
+fn name(comment: &str) -> Option<String> {
     let json = comment.trim_start_matches('#');
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).ok()?;
     match object.get("$promotion")? {

@@ -18,12 +18,20 @@ pub struct Note {
     pub text: String,
 }
 
+impl Note {
+    /// A note with the code's sentence and what this case has of its own. `path` is empty where no file is meant.
+    pub fn new(code: Code, path: impl Into<String>, line: usize, column: usize, detail: impl fmt::Display) -> Self {
+        Self { code, path: path.into(), line, column, text: format!("{}: {detail}", code.text()) }
+    }
+}
+
 impl fmt::Display for Note {
     /// `code: path:line:column: text`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.code)?;
         match self.path.as_str() {
-            "" => write!(f, "{}: {}", self.code, self.text),
-            path => write!(f, "{}: {path}:{}:{}: {}", self.code, self.line, self.column, self.text),
+            "" => f.write_str(&self.text),
+            path => write!(f, "{path}:{}:{}: {}", self.line, self.column, self.text),
         }
     }
 }
@@ -63,7 +71,8 @@ macro_rules! codes {
                 match self { $(Self::$variant => Effect::$effect),+ }
             }
 
-            const fn text(self) -> &'static str {
+            /// What it means, in one sentence without a full stop.
+            pub const fn text(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
         }
@@ -71,6 +80,12 @@ macro_rules! codes {
 }
 
 codes! {
+    /// An update names its files and leads to no scalar in any of them.
+    UnmatchedUpdate, "unmatched-update", Refused, "the update leads to no scalar";
+    /// An update of a Pipeline cannot be read; only who reads Pipelines tells it.
+    BadUpdate, "bad-update", Refused, "the update cannot be read";
+    /// Two updates give different values to one scalar.
+    Conflict, "conflict", Refused, "two updates give different values to this scalar: remove one of them";
     /// The path leads to nothing in the selected documents of the file.
     NoMatch, "no-match", Ignored, "the path leads to nothing in the selected documents";
     /// The path leads to more than one scalar of the file.
@@ -107,6 +122,10 @@ codes! {
         "the comment must be exactly one JSON object such as {\"$promotion\": \"namespace:pipeline:environment\"}";
     /// A marker that belongs to no scalar.
     OrphanMarker, "orphan-marker", Ignored, "the marker belongs to no scalar";
+    /// A scalar has more than one marker; [`lint`](super::lint()) alone tells it.
+    DuplicateMarker, "duplicate-marker", Ignored, "the scalar has another marker: remove one of them";
+    /// The text of a marker that is no comment, or that nothing is promoted to; [`lint`](super::lint()) alone tells it.
+    UnreachableMarker, "unreachable-marker", Ignored, "the marker is never used";
     /// The file is larger than [`Limits::file_bytes`](super::Limits::file_bytes).
     TooLarge, "too-large", Skipped, "the file is larger than the limit";
     /// Collections are nested deeper than [`Limits::depth`](super::Limits::depth).
@@ -144,10 +163,9 @@ impl Problem {
 
     pub(super) fn into_note(self, path: &str, lines: &Lines<'_>) -> Note {
         let (line, column) = lines.position(self.at);
-        let text = match self.detail {
-            Some(detail) => format!("{}: {detail}", self.code.text()),
-            None => self.code.text().to_owned(),
-        };
-        Note { code: self.code, path: path.to_owned(), line, column, text }
+        match self.detail {
+            Some(detail) => Note::new(self.code, path, line, column, detail),
+            None => Note { code: self.code, path: path.to_owned(), line, column, text: self.code.text().to_owned() },
+        }
     }
 }

@@ -18,7 +18,12 @@ pub(super) struct Form {
 }
 
 /// The change that makes `target` hold `value`; `None` if it does already.
-pub(super) fn render(source: &Source<'_>, target: &Target, value: &str, form: Form) -> Result<Option<Splice>, Problem> {
+pub(super) fn render<'v>(
+    source: &Source<'_>,
+    target: &Target,
+    value: &'v str,
+    form: Form,
+) -> Result<Option<Splice<'v>>, Problem> {
     let refuse = |code| Err(Problem::new(code, target.at));
     let Some(node) = source.node(target.node) else {
         return refuse(Code::NotScalar);
@@ -34,7 +39,7 @@ pub(super) fn render(source: &Source<'_>, target: &Target, value: &str, form: Fo
     if is_typed(source, node) {
         return refuse(Code::Tagged);
     }
-    let splice = |range, text| Ok(Some(Splice { node: target.node, range, text }));
+    let splice = |range, text| Ok(Some(Splice { node: target.node, range, text, value }));
     let plain_or_double = || match plain::fits(value, node.in_flow) && !form.json && !form.quote {
         true => value.to_owned(),
         false => double_quoted(value),
@@ -185,7 +190,8 @@ mod tests {
     fn check_in(path: &str, before: &str, value: &str, expect: Result<&str, Code>) {
         let to = if before.trim_start_matches('\u{feff}').starts_with('-') { "[0]" } else { "a" };
         let target = super::super::Target::Path(Selector { path: to.to_owned(), ..Selector::default() });
-        let edited = edit([File { path, content: before.as_bytes() }], &target, value, &Limits::default());
+        let update = super::super::Update::new(target, value);
+        let edited = edit([File { path, content: before.as_bytes() }], &[update], &Limits::default());
         let got = match (edited.notes.first(), edited.files.first()) {
             (Some(note), _) => Err(note.code),
             (None, Some(file)) => Ok(std::str::from_utf8(&file.content).unwrap()),

@@ -6,22 +6,24 @@ use std::ops::Range;
 
 /// The new text for a range of the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Splice {
+pub(super) struct Splice<'v> {
     pub(super) node: NodeId,
     pub(super) range: Range<usize>,
     pub(super) text: String,
+    /// What the text stands for.
+    pub(super) value: &'v str,
 }
 
-impl Splice {
-    pub(super) fn change(&self, source: &Source<'_>, value: &str) -> Change {
+impl Splice<'_> {
+    pub(super) fn change(&self, source: &Source<'_>) -> Change {
         let old = source.node(self.node).map_or("", |node| source.decoded(node));
         let (line, column) = source.lines.position(self.range.start);
-        Change { line, column, old: old.to_owned(), new: value.to_owned() }
+        Change { line, column, old: old.to_owned(), new: self.value.to_owned() }
     }
 }
 
 /// Puts the splices, which are in source order and do not overlap, into the text.
-pub(super) fn splice(text: &str, splices: &[Splice]) -> String {
+pub(super) fn splice(text: &str, splices: &[Splice<'_>]) -> String {
     let grown: usize = splices.iter().map(|splice| splice.text.len()).sum();
     let mut out = String::with_capacity(text.len() + grown);
     let mut from = 0;
@@ -43,7 +45,7 @@ mod tests {
         let check = |text: &str, splices: &[(Range<usize>, &str)], expect: &str| {
             let splices: Vec<_> = splices
                 .iter()
-                .map(|(range, text)| Splice { node: 0, range: range.clone(), text: (*text).to_owned() })
+                .map(|(range, text)| Splice { node: 0, range: range.clone(), text: (*text).to_owned(), value: "" })
                 .collect();
             assert_eq!(splice(text, &splices), expect);
         };

@@ -6,11 +6,12 @@ use super::splice::Splice;
 use granit_parser::{Event, ScalarStyle};
 
 /// Whether the new text parses to the same events and comments as the source, but for the spliced scalars, which keep
-/// their anchors and tags and hold the value as a string.
-pub(super) fn verify(source: &Source<'_>, splices: &[Splice], content: &str, value: &str, depth: usize) -> bool {
+/// their anchors and tags and hold their value as a string.
+pub(super) fn verify(source: &Source<'_>, splices: &[Splice<'_>], content: &str, depth: usize) -> bool {
     let mut comments = Vec::new();
     let mut old_events = source.events.iter().enumerate();
-    let mut targets = splices.iter().filter_map(|splice| source.node(splice.node)).map(|node| node.event).peekable();
+    let event_of = |splice: &Splice<'_>| source.node(splice.node).map(|node| node.event);
+    let mut targets = splices.iter().peekable();
     for next in events(content, depth) {
         let Ok((event, range)) = next else {
             return false;
@@ -22,8 +23,8 @@ pub(super) fn verify(source: &Source<'_>, splices: &[Splice], content: &str, val
         let Some((index, old)) = old_events.next() else {
             return false;
         };
-        let same = match targets.next_if_eq(&index) {
-            Some(_) => holds(&event, old, value),
+        let same = match targets.next_if(|splice| event_of(splice) == Some(index)) {
+            Some(splice) => holds(&event, old, splice.value),
             None => event == *old,
         };
         if !same {
@@ -56,8 +57,8 @@ mod tests {
     fn verifies() {
         let check = |before: &str, after: &str, expect: bool| {
             let source = Source::parse(before, 20).unwrap();
-            let splice = Splice { node: 2, range: 0..0, text: String::new() };
-            assert_eq!(verify(&source, &[splice], after, "v", 20), expect, "{before:?} -> {after:?}");
+            let splice = Splice { node: 2, range: 0..0, text: String::new(), value: "v" };
+            assert_eq!(verify(&source, &[splice], after, 20), expect, "{before:?} -> {after:?}");
         };
         check("a: x", "a: v", true);
         check("a: x # c", "a: \"v\" # c", true);
@@ -80,8 +81,8 @@ mod tests {
     #[test]
     fn plain_text_must_be_a_string() {
         let source = Source::parse("a: x", 20).unwrap();
-        let splice = Splice { node: 2, range: 0..0, text: String::new() };
-        assert!(!verify(&source, std::slice::from_ref(&splice), "a: 1.10", "1.10", 20));
-        assert!(verify(&source, &[splice], "a: '1.10'", "1.10", 20));
+        let splice = Splice { node: 2, range: 0..0, text: String::new(), value: "1.10" };
+        assert!(!verify(&source, std::slice::from_ref(&splice), "a: 1.10", 20));
+        assert!(verify(&source, &[splice], "a: '1.10'", 20));
     }
 }

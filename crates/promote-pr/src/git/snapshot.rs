@@ -25,12 +25,12 @@ pub struct Snapshot {
     tree: TreeId,
 }
 
-/// The files of a [`Snapshot`] that contain a text.
+/// The files of a [`Snapshot`] that were looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// Path and content of each, in the order of git's trees.
     pub files: Vec<(String, Vec<u8>)>,
-    /// What was left out although it may contain the text.
+    /// What was left out although it may be one of them.
     pub skipped: Vec<Skipped>,
 }
 
@@ -51,7 +51,7 @@ pub enum SkipReason {
         /// Its length in bytes.
         length: u64,
     },
-    /// It contains the text, but its path is not UTF-8.
+    /// Its path is not UTF-8.
     PathNotUtf8,
 }
 
@@ -80,7 +80,22 @@ impl Snapshot {
     /// the cache is damaged, after which the next fetch rebuilds it.
     pub async fn files_containing(&self, needle: &[u8]) -> Result<Found, Error> {
         let needle = needle.to_vec();
-        self.read(move |snapshot, operation| Search::new(snapshot, operation, &needle).run(snapshot.tree)).await
+        self.read(move |snapshot, operation| {
+            let wanted = Wanted::Containing(Box::new(Finder::new(&needle)));
+            Search::new(snapshot, operation, wanted).run(snapshot.tree)
+        })
+        .await
+    }
+
+    /// The regular files whose path is wanted, whatever their names end in.
+    ///
+    /// Symbolic links, submodules and anything in a directory that could pass for `.git` are left alone.
+    ///
+    /// # Errors
+    /// As for [`files_containing`](Self::files_containing).
+    pub async fn files_at(&self, wanted: impl Fn(&str) -> bool + Send + 'static) -> Result<Found, Error> {
+        self.read(move |snapshot, operation| Search::new(snapshot, operation, Wanted::At(&wanted)).run(snapshot.tree))
+            .await
     }
 
     /// The content of the regular file at `path`; `None` if there is none.
@@ -145,13 +160,21 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-/// A walk over a tree that looks into its manifests.
+/// Which files a search is for.
+enum Wanted<'a> {
+    /// Manifests that hold a text.
+    Containing(Box<Finder<'a>>),
+    /// Files by their path.
+    At(&'a dyn Fn(&str) -> bool),
+}
+
+/// A walk over a tree that looks into its files.
 struct Search<'a> {
     link: &'a Link,
     store: &'a Store,
     operation: &'a Operation,
     objects: gix::OdbHandle,
-    needle: Finder<'a>,
+    wanted: Wanted<'a>,
     seen: HashMap<ObjectId, bool>,
     path: BString,
     entries: u64,
@@ -160,13 +183,13 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(snapshot: &'a Snapshot, operation: &'a Operation, needle: &'a [u8]) -> Self {
+    fn new(snapshot: &'a Snapshot, operation: &'a Operation, wanted: Wanted<'a>) -> Self {
         Self {
             link: &snapshot.link,
             store: &snapshot.store,
             operation,
             objects: snapshot.store.repository().objects,
-            needle: Finder::new(needle),
+            wanted,
             seen: HashMap::new(),
             path: BString::default(),
             entries: 0,
@@ -204,7 +227,7 @@ impl<'a> Search<'a> {
                 EntryKind::Tree if is_safe(entry.filename) => {
                     self.enter(entry.oid.to_owned(), depth.saturating_add(1))?;
                 }
-                EntryKind::Blob | EntryKind::BlobExecutable if is_manifest(entry.filename) => {
+                EntryKind::Blob | EntryKind::BlobExecutable if self.may_be_wanted(entry.filename) => {
                     self.look_into(entry.oid.to_owned())?;
                 }
                 EntryKind::Tree | EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link | EntryKind::Commit => {
@@ -213,6 +236,13 @@ impl<'a> Search<'a> {
             self.path.truncate(parent);
         }
         Ok(())
+    }
+
+    fn may_be_wanted(&self, name: &[u8]) -> bool {
+        match &self.wanted {
+            Wanted::Containing(_) => is_manifest(name),
+            Wanted::At(wanted) => self.path.to_str().is_ok_and(wanted) && is_safe(name),
+        }
     }
 
     fn look_into(&mut self, blob: ObjectId) -> Result<(), Error> {
@@ -227,7 +257,10 @@ impl<'a> Search<'a> {
             self.found.skipped.push(Skipped { path, reason: SkipReason::TooLong { length } });
             return Ok(());
         }
-        let hit = self.needle.find(&content).is_some();
+        let hit = match &self.wanted {
+            Wanted::Containing(needle) => needle.find(&content).is_some(),
+            Wanted::At(_) => true,
+        };
         self.seen.insert(blob, hit);
         if !hit {
             return Ok(());

@@ -116,10 +116,8 @@ impl Work<'_> {
 
     /// What errors call the fields that are to be changed.
     pub(super) fn target(&self) -> String {
-        match &self.request.target {
-            edit::Target::Marker(marker) => format!("the marker `{marker}`"),
-            edit::Target::Path(selector) => format!("the field `{}`", selector.path),
-        }
+        let updates: Vec<_> = self.request.updates.iter().map(edit::Update::to_string).collect();
+        updates.join(", ")
     }
 
     pub(super) fn repository(&self) -> String {

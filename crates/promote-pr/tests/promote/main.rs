@@ -178,10 +178,10 @@ async fn neighbours_are_left_alone(world: World) -> Result<()> {
     world.commit("main", "other/app.yaml", &marker("podinfo-2:prod")).await?;
     let mut eu = world.request("6.3.0");
     eu.key.environment = "prod-eu".to_owned();
-    eu.target = promote_pr::edit::Target::Marker("default:podinfo:prod-eu".to_owned());
+    eu.updates[0].target = promote_pr::edit::Target::Marker("default:podinfo:prod-eu".to_owned());
     let mut other = world.request("6.3.0");
     other.key.pipeline = "podinfo-2".to_owned();
-    other.target = promote_pr::edit::Target::Marker("default:podinfo-2:prod".to_owned());
+    other.updates[0].target = promote_pr::edit::Target::Marker("default:podinfo-2:prod".to_owned());
     for request in [&eu, &other, &world.request("6.3.0")] {
         let promotion = world.promoter.promote(request, &world.credentials).await?;
         assert_eq!((promotion.state, promotion.superseded.len()), (State::Open, 0));
@@ -216,7 +216,7 @@ async fn a_value_that_is_there_needs_no_pull_request(world: World) -> Result<()>
 
 async fn an_absent_marker_is_named(world: World) -> Result<()> {
     let mut request = world.request("6.3.0");
-    request.target = promote_pr::edit::Target::Marker("default:podinfo:nowhere".to_owned());
+    request.updates[0].target = promote_pr::edit::Target::Marker("default:podinfo:nowhere".to_owned());
     let error = world.promoter.promote(&request, &world.credentials).await.unwrap_err();
     assert!(matches!(error, Error::NoMatch { .. }), "{error:?}");
     assert_eq!(error.retry(), Retry::Never);

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use egress::{Egress, Identity, Policy};
 use http::Method;
-use promote_pr::edit::Target;
+use promote_pr::edit::{Target, Update};
 use promote_pr::host::Provider;
 use promote_pr::{Credentials, Key, Options, Promoter, Request};
 use secrecy::SecretString;
@@ -97,8 +97,7 @@ impl World {
             base: "main".parse()?,
             provider: Some(provider),
             api_url: api_url.map(str::parse).transpose()?,
-            target: Target::Marker("default:podinfo:prod".to_owned()),
-            value: String::new(),
+            updates: vec![Update::new(Target::Marker("default:podinfo:prod".to_owned()), "")],
             source_environment: Some("dev".to_owned()),
             pipeline_link: None,
         };
@@ -118,7 +117,9 @@ impl World {
     pub(crate) fn request(&self, revision: &str) -> Request {
         let mut request = self.template.clone();
         request.key.revision = revision.to_owned();
-        request.value = revision.to_owned();
+        for update in &mut request.updates {
+            update.value = revision.to_owned();
+        }
         request
     }
 

@@ -8,7 +8,7 @@ fn check(text: &str, expect: &[&str]) {
         .replace('M', "# {\"$promotion\": \"a:b:c\"}")
         .replace('N', "# {\"$promotion\": \"a:b:n\"}");
     let source = Source::parse(&marked, 20).unwrap();
-    let found = attach(&source, "a:b:c");
+    let found = attach(&markers(&source), "a:b:c");
     let mut got: Vec<String> =
         found.targets.iter().map(|target| source.decoded(&source.nodes[target.node]).to_owned()).collect();
     got.extend(
@@ -135,7 +135,7 @@ fn several_markers() {
 
 #[test]
 fn marker_names() {
-    let check = |comment: &str, expect: Option<&str>| assert_eq!(marker(comment).as_deref(), expect, "{comment:?}");
+    let check = |comment: &str, expect: Option<&str>| assert_eq!(name(comment).as_deref(), expect, "{comment:?}");
     check(" {\"$promotion\": \"a:b:c\"}", Some("a:b:c"));
     check("# {\"$promotion\":\"a\"}  ", Some("a"));
     check("{\"$promotion\": \"a\", \"x\": [1], \"$promotion\": \"b\"}", Some("b"));
