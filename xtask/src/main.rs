@@ -2,11 +2,14 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
+mod bench;
 mod crds;
 mod demo;
+mod fuzz;
 mod test;
 mod testbed;
 mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -26,6 +29,11 @@ enum Task {
     Demo(demo::Args),
     /// Checks everything and runs all tests, on real servers; installs or builds what is missing
     Test(test::Args),
+    /// Measures, in release mode
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Looks for inputs that break what must hold for all
+    Fuzz(fuzz::Args),
     /// Writes the custom resource definitions under deploy/crds
     Crds {
         /// Only say whether they are up to date
@@ -42,6 +50,8 @@ fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Demo(args) => in_runtime(demo::run(args)),
         Task::Test(args) => in_runtime(test::run(args)),
+        Task::Bench(bench) => bench::run(&bench),
+        Task::Fuzz(args) => fuzz::run(args),
         Task::Crds { check } => crds::run(check),
         Task::Testbed => in_runtime(testbed::run()),
         Task::Tidy => tidy::run(),

@@ -1,14 +1,11 @@
 //! Everything that has to hold, in the order of what fails soonest.
 
-use std::env;
-use std::ffi::OsStr;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 
-use crate::{root, tidy};
+use crate::{root, tidy, tools};
 
 /// The version of cargo-deny that is installed when none is there.
 const CARGO_DENY: &str = "0.20.2";
@@ -43,7 +40,7 @@ fn checks() -> anyhow::Result<()> {
         "lints",
         &mut cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--quiet", "--", "-D", "warnings"]),
     )?;
-    let deny = cargo_deny()?;
+    let deny = tools::cargo_tool("cargo-deny", CARGO_DENY)?;
     step(
         "licences, sources and layers",
         Command::new(deny)
@@ -67,25 +64,4 @@ fn step(name: &str, command: &mut Command) -> anyhow::Result<()> {
     ensure!(status.success(), "{name}: failed");
     eprintln!("    {name}: fine after {:.1} s", started.elapsed().as_secs_f32());
     Ok(())
-}
-
-/// cargo-deny: the one on PATH, else the one in the user's cache, else built into it.
-fn cargo_deny() -> anyhow::Result<PathBuf> {
-    let is_there =
-        |program: &OsStr| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
-    if is_there("cargo-deny".as_ref()) {
-        return Ok("cargo-deny".into());
-    }
-    let folder = testbed::tools::cache_folder()?.join("cargo");
-    let program = folder.join("bin/cargo-deny");
-    if !is_there(program.as_os_str()) {
-        eprintln!("==> building cargo-deny {CARGO_DENY} once, for some minutes");
-        let started = Instant::now();
-        let mut install = cargo(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"]);
-        // Not into the workspace's target folder: nothing of it is shared.
-        let status = install.arg(&folder).env_remove("CARGO_TARGET_DIR").current_dir(env::temp_dir()).status()?;
-        ensure!(status.success(), "cannot build cargo-deny; install it with `cargo install --locked cargo-deny`");
-        eprintln!("    built after {:.1} s", started.elapsed().as_secs_f32());
-    }
-    Ok(program)
 }

@@ -1,0 +1,71 @@
+//! Measurements, each of one subject: `cargo xtask bench edit`.
+
+pub mod edit;
+
+use std::fmt;
+use std::hint::black_box;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+
+#[derive(clap::Subcommand)]
+pub enum Bench {
+    /// The edit engine: screening, one manifest, many files, large files
+    Edit(edit::Args),
+}
+
+pub fn run(bench: &Bench) -> anyhow::Result<()> {
+    if cfg!(debug_assertions) {
+        return in_release();
+    }
+    match bench {
+        Bench::Edit(args) => edit::run(args),
+    }
+}
+
+/// The same command, built as it is shipped.
+fn in_release() -> anyhow::Result<()> {
+    eprintln!("==> building in release mode");
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--release", "--package", "xtask", "--"]);
+    let status = command.args(std::env::args_os().skip(1)).current_dir(crate::root()).status()?;
+    ensure!(status.success(), "the measurement failed");
+    Ok(())
+}
+
+/// Times of several runs of the same work.
+pub struct Times(Vec<Duration>);
+
+impl Times {
+    /// Runs the work once to warm up, and then so often.
+    pub fn of<T>(runs: usize, mut work: impl FnMut() -> T) -> Self {
+        black_box(work());
+        let mut times: Vec<_> = (0..runs)
+            .map(|_| {
+                let started = Instant::now();
+                black_box(work());
+                started.elapsed()
+            })
+            .collect();
+        times.sort();
+        Self(times)
+    }
+
+    pub fn median(&self) -> Duration {
+        self.at(2)
+    }
+
+    /// The time at so many quarters of the runs.
+    fn at(&self, quarters: usize) -> Duration {
+        let last = self.0.len().saturating_sub(1);
+        self.0.get(last * quarters / 4).copied().unwrap_or_default()
+    }
+}
+
+/// Median, and between which times half of the runs lie.
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>9.1?}  ({:.1?} to {:.1?}, {} runs)", self.median(), self.at(1), self.at(3), self.0.len())
+    }
+}

@@ -1,0 +1,51 @@
+//! Fuzzing with cargo-fuzz, which wants flags and a workspace of its own.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::ensure;
+
+use crate::{root, tools};
+
+/// The version of cargo-fuzz that is installed when none is there.
+const CARGO_FUZZ: &str = "0.13.1";
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    subject: Subject,
+}
+
+#[derive(clap::Subcommand)]
+enum Subject {
+    /// The edit engine, with all targets of fuzz/
+    Edit {
+        /// Time for each target
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+        /// Only this target
+        #[arg(long)]
+        target: Option<String>,
+    },
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let Subject::Edit { minutes, target } = args.subject;
+    let program = tools::cargo_tool("cargo-fuzz", CARGO_FUZZ)?;
+    let targets = target.map_or_else(|| ["markers", "paths", "edit"].map(str::to_owned).to_vec(), |one| vec![one]);
+    let folder = root().join("fuzz");
+    for target in targets {
+        eprintln!("==> fuzzing {target} for {minutes} min");
+        // What is found goes to the first folder; the second is committed.
+        let (found, seeds) = (format!("target/corpus/{target}"), format!("corpus/{target}"));
+        fs::create_dir_all(folder.join(&found))?;
+        let mut command = Command::new(&program);
+        command.args(["fuzz", "run", "--fuzz-dir", ".", &target, &found, &seeds, "--"]);
+        command.args(["-dict=yaml.dict", "-max_len=2048", "-timeout=10"]);
+        command.args(["-print_final_stats=1", &format!("-max_total_time={}", minutes.saturating_mul(60))]);
+        // Sanitizers need flags that the stable compiler takes only so.
+        let status = command.env("RUSTC_BOOTSTRAP", "1").current_dir(&folder).status()?;
+        ensure!(status.success(), "{target}: see fuzz/artifacts/{target}");
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Cargo's plug-ins: the one on PATH, else the one in the user's cache, else built into it.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::ensure;
+
+/// The program, such as `cargo-deny`.
+pub fn cargo_tool(name: &str, version: &str) -> anyhow::Result<PathBuf> {
+    let is_there =
+        |program: &OsStr| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    if is_there(name.as_ref()) {
+        return Ok(name.into());
+    }
+    let folder = testbed::tools::cache_folder()?.join("cargo");
+    let program = folder.join("bin").join(name);
+    if !is_there(program.as_os_str()) {
+        eprintln!("==> building {name} {version} once, for some minutes");
+        let started = Instant::now();
+        let mut install = Command::new(env!("CARGO"));
+        install.args(["install", "--quiet", "--locked", name, "--version", version, "--root"]).arg(&folder);
+        // Not into the workspace's target folder: nothing of it is shared.
+        let status = install.env_remove("CARGO_TARGET_DIR").current_dir(env::temp_dir()).status()?;
+        ensure!(status.success(), "cannot build {name}; install it with `cargo install --locked {name}`");
+        eprintln!("    built after {:.1} s", started.elapsed().as_secs_f32());
+    }
+    Ok(program)
+}
