@@ -33,6 +33,7 @@ async fn read_pipeline() {
     let github = "https://github.com/organisation/gitops-configuration-monorepo";
     check("strategy", &format!("to prod: a pull request to main of {github}\n")).await;
     check("pull-request", &format!("to prod: a pull request to main of {github}.git\n")).await;
+    check("updates", &format!("to prod: a pull request to main of {github}.git\n")).await;
     check("webhook", "to prod: an event to https://my-jenkins.prod\n").await;
     check(
         "environments",
