@@ -23,6 +23,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if !args.only_tests {
         checks()?;
     }
+    tools::sshd()?;
     let started = Instant::now();
     eprintln!("==> starting the test bed");
     let bed = testbed::Testbed::start().await?;
@@ -39,6 +40,10 @@ fn checks() -> anyhow::Result<()> {
     step(
         "lints",
         &mut cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--quiet", "--", "-D", "warnings"]),
+    )?;
+    step(
+        "lints without the feature ssh",
+        &mut cargo(["clippy", "--package", "promote-pr", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     )?;
     let deny = tools::cargo_tool("cargo-deny", CARGO_DENY)?;
     step(

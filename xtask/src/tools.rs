@@ -1,4 +1,4 @@
-//! Cargo's plug-ins: the one on PATH, else the one in the user's cache, else built into it.
+//! Programs that checks and tests need: found, else built or installed.
 
 use std::env;
 use std::ffi::OsStr;
@@ -8,7 +8,21 @@ use std::time::Instant;
 
 use anyhow::ensure;
 
-/// The program, such as `cargo-deny`.
+/// OpenSSH's server. Root installs it on Debian, where that also starts it as a service; anybody else is told how.
+pub fn sshd() -> anyhow::Result<()> {
+    let Err(absent) = testbed::tools::sshd() else { return Ok(()) };
+    let id = Command::new("id").arg("-u").output()?;
+    let is_root = String::from_utf8_lossy(&id.stdout).trim() == "0";
+    if !is_root || Command::new("apt-get").arg("--version").output().is_err() {
+        return Err(absent);
+    }
+    eprintln!("==> installing openssh-server with apt-get, for some seconds");
+    let status = Command::new("apt-get").args(["install", "-y", "-qq", "openssh-server"]).status()?;
+    ensure!(status.success(), "`apt-get install -y openssh-server` failed; `apt-get update` may be needed before");
+    testbed::tools::sshd().map(drop)
+}
+
+/// The plug-in of cargo, such as `cargo-deny`: the one on PATH, else the one in the user's cache, else built into it.
 pub fn cargo_tool(name: &str, version: &str) -> anyhow::Result<PathBuf> {
     let is_there =
         |program: &OsStr| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());

@@ -45,26 +45,22 @@ fn in_target(fields: &mut Vec<Unsupported>, field: &str, target: &Target) {
 fn in_promotion(fields: &mut Vec<Unsupported>, field: &str, promotion: &Promotion) {
     const HMAC: &str = "events and approvals are not received yet";
     const HOST: &str = "pull requests are opened on github, gitea and forgejo only yet";
-    const SSH: &str = "repositories are reached over https:// only yet";
 
     let mut add = |present: bool, name: &str, reason| {
         if present {
             fields.push(Unsupported { field: format!("{field}.{name}"), reason });
         }
     };
-    let is_ssh = |url: &str| !url.contains("://") || url.starts_with("ssh:");
 
     add(promotion.manual == Some(true), "manual", "a waiting revision is recorded but cannot be approved yet");
     add(promotion.hmac_secret_ref.is_some(), "hmacSecretRef", HMAC);
     if let Some(pull_request) = &promotion.pull_request {
-        add(is_ssh(&pull_request.url), "pullRequest.url", SSH);
         add(pull_request.provider.is_some_and(|provider| !can_open(provider)), "pullRequest.provider", HOST);
     }
     if let Some(strategy) = &promotion.strategy {
         add(strategy.secret_ref.is_some(), "strategy.secretRef", HMAC);
         add(strategy.notification.is_some(), "strategy.notification", "no Event is emitted for promotions yet");
         if let Some(pull_request) = &strategy.pull_request {
-            add(is_ssh(&pull_request.url), "strategy.pull-request.url", SSH);
             add(!can_open(pull_request.type_.into()), "strategy.pull-request.type", HOST);
         }
     }

@@ -13,7 +13,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use secrecy::{ExposeSecret as _, SecretSlice};
 
-pub use self::{error::Error, repository::RepositoryCredentials, webhook::WebhookCredentials};
+pub use self::{
+    error::Error,
+    repository::{RepositoryCredentials, SshCredentials},
+    webhook::WebhookCredentials,
+};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const CA_KEYS: [&str; 2] = ["ca.crt", "caFile"];
@@ -66,7 +70,8 @@ impl SecretValues {
     /// The credentials for a git repository and its host's API.
     ///
     /// # Errors
-    /// [`Error::NoCredentials`] if there is neither a `token` nor a `password`; [`Error::Key`] if a key cannot be used.
+    /// [`Error::NoCredentials`] if there is neither a `token` nor a `password` nor an `identity`; [`Error::Key`] if a key
+    /// cannot be used.
     pub fn repository(&self) -> Result<RepositoryCredentials, Error> {
         repository::parse(self)
     }

@@ -5,17 +5,37 @@ use secrecy::SecretString;
 
 use crate::{Error, SecretValues};
 
-/// What a Secret holds for a git repository and its host's API: a `token`, a `password`, or both.
+/// What a Secret holds for a git repository and its host's API: any of a `token`, a `password` and an SSH `identity`.
 #[derive(Clone)]
 pub struct RepositoryCredentials {
     /// The user name for git. Absent with a `token` alone: each host has its own conventional name then.
     pub username: Option<String>,
     /// The password for git.
     pub password: Option<SecretString>,
-    /// The token for the host's API, and for git where there is no password. Printable ASCII without blanks.
+    /// The token for the host's API, and for git over https where there is no password. Printable ASCII without blanks.
     pub token: Option<SecretString>,
+    /// The private key for git over SSH, and what goes with it.
+    pub ssh: Option<SshCredentials>,
     /// A PEM bundle that is trusted instead of the platform's roots.
     pub ca: Option<Vec<u8>>,
+}
+
+/// A private key and the servers that it is for, under the keys that
+/// [Flux](https://fluxcd.io/flux/components/source/gitrepositories/#ssh-authentication) uses.
+#[derive(Clone)]
+pub struct SshCredentials {
+    /// `identity`: the private key as text.
+    pub identity: SecretString,
+    /// `known_hosts`: the servers' keys, as in OpenSSH's file.
+    pub known_hosts: String,
+    /// `password`: what decrypts the private key, if it is encrypted.
+    pub passphrase: Option<SecretString>,
+}
+
+impl fmt::Debug for SshCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SshCredentials").field("passphrase", &self.passphrase.is_some()).finish_non_exhaustive()
+    }
 }
 
 impl RepositoryCredentials {
@@ -31,6 +51,7 @@ impl fmt::Debug for RepositoryCredentials {
             .field("username", &self.username)
             .field("password", &self.password)
             .field("token", &self.token)
+            .field("ssh", &self.ssh)
             .field("ca", &self.ca.is_some())
             .finish()
     }
@@ -47,16 +68,41 @@ pub(crate) fn parse(secret: &SecretValues) -> Result<RepositoryCredentials, Erro
     if token.is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(secret.key("token", "is not printable ASCII without blanks, as a token is"));
     }
-    if password.is_some() && username.is_none() {
-        return Err(secret.key("username", "is missing; `password` needs it"));
+    let ssh = ssh(secret, password)?;
+    if password.is_some() && username.is_none() && ssh.is_none() {
+        return Err(
+            secret.key("username", "is missing; `password` needs it, unless it is the passphrase of `identity`")
+        );
     }
-    if password.is_none() && token.is_none() {
-        return Err(Error::NoCredentials { secret: secret.secret(), wanted: "`token`, or `username` and `password`" });
+    if password.is_none() && token.is_none() && ssh.is_none() {
+        let wanted = "`token`, or `username` and `password`, or `identity` and `known_hosts`";
+        return Err(Error::NoCredentials { secret: secret.secret(), wanted });
     }
+    // Without a user name it is a passphrase and nothing else.
+    let password = password.filter(|_| username.is_some());
     Ok(RepositoryCredentials {
         username: username.map(ToOwned::to_owned),
         password: password.map(SecretString::from),
         token: token.map(SecretString::from),
+        ssh,
         ca: secret.ca()?,
     })
+}
+
+fn ssh(secret: &SecretValues, password: Option<&str>) -> Result<Option<SshCredentials>, Error> {
+    let Some(identity) = secret.text("identity")? else {
+        return Ok(None);
+    };
+    if !identity.contains("PRIVATE KEY-----") {
+        return Err(secret
+            .key("identity", "holds no private key: it begins with a line like -----BEGIN OPENSSH PRIVATE KEY-----"));
+    }
+    let Some(known_hosts) = secret.text("known_hosts")? else {
+        return Err(secret.key("known_hosts", "is missing; `identity` needs it, as no server is trusted on first use"));
+    };
+    Ok(Some(SshCredentials {
+        identity: SecretString::from(identity),
+        known_hosts: known_hosts.to_owned(),
+        passphrase: password.map(SecretString::from),
+    }))
 }

@@ -67,7 +67,8 @@ fn kubeconfigs() {
 
 #[test]
 fn repository_errors_name_secret_and_key() {
-    let wanted = "Secret ns/s has no credentials: it needs `token`, or `username` and `password`";
+    let wanted = "Secret ns/s has no credentials: it needs `token`, or `username` and `password`, or `identity` and \
+                  `known_hosts`";
     let check = |pairs: &[(&str, &str)], expect: &str| {
         let error = secret(pairs).repository().unwrap_err();
         assert_eq!((error.to_string().as_str(), error.retry()), (expect, Retry::Never));
@@ -76,7 +77,10 @@ fn repository_errors_name_secret_and_key() {
     check(&[], wanted);
     check(&[("Token", "canary")], wanted);
     check(&[("username", "canary")], wanted);
-    check(&[("password", "canary")], "Secret ns/s: key `username` is missing; `password` needs it");
+    check(
+        &[("password", "canary")],
+        "Secret ns/s: key `username` is missing; `password` needs it, unless it is the passphrase of `identity`",
+    );
     check(&[("token", " \n")], "Secret ns/s: key `token` is empty; fill it in or remove the key");
     let expect = "Secret ns/s: key `token` is not printable ASCII without blanks, as a token is";
     check(&[("token", "canary canary")], expect);
@@ -86,6 +90,41 @@ fn repository_errors_name_secret_and_key() {
     let expect = "Secret ns/s: key `username` holds a colon, which basic authentication cannot carry";
     check(&[("username", "canary:x"), ("password", "p")], expect);
     check(&[("token", "t"), ("ca.crt", "canary")], "Secret ns/s: key `ca.crt` holds no PEM certificate");
+}
+
+#[test]
+fn ssh_credentials() {
+    const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\ncanary\n-----END OPENSSH PRIVATE KEY-----\n";
+    let key = [("identity", KEY), ("known_hosts", "github.com ssh-ed25519 canary\n")];
+    let check = |more: &[(&str, &str)], passphrase: Option<&str>, basic: [Option<&str>; 2], token: Option<&str>| {
+        let credentials = secret(&[&key, more].concat()).repository().unwrap();
+        let ssh = credentials.ssh.as_ref().unwrap();
+        assert_eq!((ssh.identity.expose_secret(), ssh.known_hosts.as_str()), (KEY, key[1].1));
+        assert_eq!(exposed(ssh.passphrase.as_ref()), passphrase);
+        assert_eq!([credentials.username.as_deref(), exposed(credentials.password.as_ref())], basic);
+        assert_eq!(exposed(credentials.token.as_ref()), token);
+        assert!(!format!("{credentials:?}").contains("canary"), "{credentials:?}");
+    };
+    check(&[], None, [None, None], None);
+    check(&[("token", "t"), ("identity.pub", "ignored")], None, [None, None], Some("t"));
+    // Alone it is the passphrase, and nothing that is sent to anybody.
+    check(&[("password", "canary p\n")], Some("canary p"), [None, None], None);
+    check(&[("password", "canary"), ("username", "u")], Some("canary"), [Some("u"), Some("canary")], None);
+
+    let fails = |pairs: &[(&str, &str)], expect: &str| {
+        let error = secret(pairs).repository().unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.retry()), (expect, Retry::Never));
+    };
+    let expect = "Secret ns/s: key `known_hosts` is missing; `identity` needs it, as no server is trusted on first use";
+    fails(&key[..1], expect);
+    let expect = "Secret ns/s: key `known_hosts` is empty; fill it in or remove the key";
+    fails(&[key[0], ("known_hosts", "\n")], expect);
+    let expect = "Secret ns/s: key `identity` holds no private key: it begins with a line like \
+                  -----BEGIN OPENSSH PRIVATE KEY-----";
+    fails(&[("identity", "ssh-ed25519 canary"), key[1]], expect);
+    let expect = "Secret ns/s has no credentials: it needs `token`, or `username` and `password`, or `identity` and \
+                  `known_hosts`";
+    fails(&key[1..], expect);
 }
 
 #[test]

@@ -11,12 +11,16 @@ mod commit;
 mod error;
 mod fetch;
 mod http;
+mod identity;
 mod link;
 mod operation;
 mod push;
 mod session;
 mod snapshot;
+#[cfg_attr(not(feature = "ssh"), path = "git/no_ssh.rs")]
+mod ssh;
 mod text;
+mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,9 +37,11 @@ use self::link::Link;
 use self::push::{Outcome, Update};
 use self::session::Session;
 use self::snapshot::object_id;
+use self::ssh::Connections;
 use crate::names::{BranchName, CommitId, RepoUrl, TreeId};
 
 pub use self::error::{Cause, Error};
+pub use self::identity::SshIdentity;
 pub use self::snapshot::{Found, SkipReason, Skipped, Snapshot};
 
 /// A git client with a cache. Clones share the cache.
@@ -46,6 +52,7 @@ pub use self::snapshot::{Found, SkipReason, Skipped, Snapshot};
 pub struct Git {
     egress: Egress,
     cache: Arc<Cache>,
+    connections: Arc<Connections>,
     limits: Limits,
 }
 
@@ -56,10 +63,12 @@ pub struct Remote {
     pub url: RepoUrl,
     /// Trust, client certificate and proxy of the connection.
     pub identity: egress::Identity,
-    /// The user name for HTTP basic authentication; with a token often an arbitrary one.
+    /// The user name for HTTP basic authentication; with a token often an arbitrary one. SSH does not use it.
     pub username: Option<String>,
-    /// The password or token. It is sent to the origin of `url` alone.
+    /// The password or token for HTTP. It is sent to the origin of `url` alone.
     pub password: Option<SecretString>,
+    /// Who we are over SSH, where the user is the one that `url` names, else `git`.
+    pub ssh: Option<SshIdentity>,
 }
 
 /// What a repository and its server may cost.
@@ -158,7 +167,8 @@ pub struct CommitInfo {
 impl Git {
     /// A client whose cache is in `cache_dir`, which is made when first needed.
     pub fn new(egress: Egress, cache_dir: impl Into<PathBuf>, limits: Limits) -> Self {
-        Self { egress, cache: Arc::new(Cache::new(cache_dir.into())), limits }
+        let cache = Arc::new(Cache::new(cache_dir.into()));
+        Self { egress, cache, connections: Arc::default(), limits }
     }
 
     /// Fetches the tip of `branch`, and only what the cache lacks of it.
@@ -270,7 +280,7 @@ impl Git {
     }
 
     fn link(&self, remote: &Remote) -> Result<Arc<Link>, Error> {
-        Link::new(&self.egress, remote, &self.limits).map(Arc::new)
+        Link::new(&self.egress, &self.connections, remote, &self.limits).map(Arc::new)
     }
 
     async fn fetch_tip<T: Send + 'static>(

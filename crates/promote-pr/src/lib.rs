@@ -13,6 +13,7 @@ mod promoter;
 mod request;
 
 pub use error::{Call, Error};
+pub use git::SshIdentity;
 pub use names::{BranchName, CommitId, RepoUrl};
 pub use promoter::{Options, Promoter};
 pub use request::{Credentials, FileChange, Key, Promotion, Request, State, Withdrawn};

@@ -261,7 +261,8 @@ impl Promoter {
 
     fn open<'a>(&self, request: &'a Request, credentials: &Credentials) -> Result<Work<'a>, Error> {
         let client = self.egress.client(&credentials.identity)?.with_limits(self.options.api);
-        let host = host::open(request.provider, &request.repository, request.api_url.as_ref(), credentials, client)?;
+        let api_url = request.api_url.as_ref();
+        let host = host::open(request.provider, &request.repository, api_url, &for_api(request, credentials), client)?;
         Ok(Work {
             request,
             host,
@@ -285,7 +286,19 @@ fn remote(request: &Request, credentials: &Credentials) -> Remote {
     let password = credentials.password.clone().or_else(|| credentials.token.clone());
     let token_user = || provider.map_or("git", Provider::token_user).to_owned();
     let username = password.is_some().then(|| credentials.username.clone().unwrap_or_else(token_user));
-    Remote { url: request.repository.clone(), identity: credentials.identity.clone(), username, password }
+    Remote {
+        url: request.repository.clone(),
+        identity: credentials.identity.clone(),
+        username,
+        password,
+        ssh: credentials.ssh.clone(),
+    }
+}
+
+/// What the host's API may see. Where git goes over SSH, a password may be the passphrase of its key.
+fn for_api(request: &Request, credentials: &Credentials) -> Credentials {
+    let over_ssh = request.repository.as_url().scheme() == "ssh";
+    Credentials { password: credentials.password.clone().filter(|_| !over_ssh), ssh: None, ..credentials.clone() }
 }
 
 /// The files that the updates may be for: manifests by what they hold, other files by their path.

@@ -5,6 +5,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::edit;
+use crate::git::SshIdentity;
 use crate::host::{Provider, PullRequest, PullRequestState};
 use crate::names::{BranchName, RepoUrl};
 
@@ -97,10 +98,13 @@ impl Key {
 pub struct Credentials {
     /// The user name for git; each provider has its own default for tokens.
     pub username: Option<String>,
-    /// The password for git, and for the API where there is no token.
+    /// The password for git, and for the API where there is no token; neither if the repository is reached over SSH.
     pub password: Option<SecretString>,
-    /// The token for the API, and for git where there is no password.
+    /// The token for the API, and for git over https where there is no password.
     pub token: Option<SecretString>,
+    /// The private key and the known hosts for git over SSH. The user is the one that the repository's URL names, else
+    /// `git`.
+    pub ssh: Option<SshIdentity>,
     /// Trust and proxy of the connection.
     pub identity: egress::Identity,
 }

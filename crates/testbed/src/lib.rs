@@ -9,10 +9,12 @@ pub mod gitea;
 pub mod git_server;
 pub mod github;
 pub mod receiver;
+pub mod ssh_server;
 
 pub mod faults;
 mod https;
 pub mod recorded;
+pub mod tcp_proxy;
 
 pub mod ca;
 mod folder;
@@ -29,6 +31,8 @@ pub use gitea::Gitea;
 pub use github::GitHub;
 pub use process::Process;
 pub use receiver::Receiver;
+pub use ssh_server::SshServer;
+pub use tcp_proxy::TcpProxy;
 
 /// A short name that nobody else has: letters and digits, fit for names of repositories, users and namespaces.
 pub fn unique() -> String {

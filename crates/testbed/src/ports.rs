@@ -17,7 +17,7 @@ pub fn free() -> Result<u16> {
 pub async fn retry_in_use<T>(mut start: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     for _ in 1..ATTEMPTS {
         match start().await {
-            Err(error) if format!("{error:#}").contains("address already in use") => {}
+            Err(error) if format!("{error:#}").to_lowercase().contains("address already in use") => {}
             other => return other,
         }
     }

@@ -75,6 +75,18 @@ fn variable(name: &str) -> Option<PathBuf> {
     value.filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// OpenSSH's server, which Debian keeps off the `PATH` of users.
+///
+/// # Errors
+/// It is not installed.
+pub fn sshd() -> Result<PathBuf> {
+    let usual = PathBuf::from("/usr/sbin/sshd");
+    installed("sshd").or_else(|| is_executable(&usual).then_some(usual)).context(
+        "there is no `sshd` on PATH and no /usr/sbin/sshd: install OpenSSH's server, with `apt-get install -y \
+         openssh-server` on Debian",
+    )
+}
+
 fn installed(name: &str) -> Option<PathBuf> {
     let assets = variable("KUBEBUILDER_ASSETS");
     let path = variable("PATH").unwrap_or_default();

@@ -46,12 +46,12 @@ fn names_each_field_that_is_not_acted_on() {
         check(&git("provider", json!(provider)), &local, &["promotion.pullRequest.provider"]);
     }
     check(&git("updates", json!([{"file": "a.yaml", "path": "a"}])), &local, &[]);
-    check(&git("url", json!("git@github.com:org/fleet")), &local, &["promotion.pullRequest.url"]);
-    check(&git("url", json!("ssh://git@github.com/org/fleet")), &local, &["promotion.pullRequest.url"]);
+    check(&git("url", json!("git@github.com:org/fleet")), &local, &[]);
+    check(&git("url", json!("ssh://git@github.com/org/fleet")), &local, &[]);
 
     check(&shipped("github", "https://github.com/org/fleet"), &local, &[]);
     check(&shipped("gitlab", "https://gitlab.com/org/fleet"), &local, &["promotion.strategy.pull-request.type"]);
-    check(&shipped("github", "git@github.com:org/fleet"), &local, &["promotion.strategy.pull-request.url"]);
+    check(&shipped("github", "git@github.com:org/fleet"), &local, &[]);
     check(
         &json!({"strategy": {"notification": {}, "secretRef": {"name": "hmac"}}}),
         &local,

@@ -5,7 +5,7 @@ use pipeline_api::{Pipeline, Provider};
 use pipeline_secrets::SecretValues;
 use promote_pr::edit::{Glob, Selector, Target, Update};
 use promote_pr::value::Template;
-use promote_pr::{BranchName, Credentials, Key, Promoter, RepoUrl, Request, State, host};
+use promote_pr::{BranchName, Credentials, Key, Promoter, RepoUrl, Request, SshIdentity, State, host};
 
 use super::{next_of_pull_request, refused};
 use crate::causes::explain;
@@ -113,6 +113,11 @@ pub fn credentials(secret: Option<&SecretValues>) -> Result<Credentials, Failure
         username: values.username,
         password: values.password,
         token: values.token,
+        ssh: values.ssh.map(|ssh| SshIdentity {
+            private_key: ssh.identity,
+            passphrase: ssh.passphrase,
+            known_hosts: ssh.known_hosts,
+        }),
         identity: egress::Identity { ca: values.ca, ..egress::Identity::default() },
     })
 }

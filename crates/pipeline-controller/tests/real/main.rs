@@ -8,4 +8,5 @@ mod crash;
 mod faults;
 mod pull_request;
 mod shapes;
+mod ssh;
 mod webhook;

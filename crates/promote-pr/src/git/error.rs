@@ -11,11 +11,58 @@ use crate::names::{BranchName, CommitId, RepoUrl};
 /// Text of servers is shown trimmed, without control characters and without the credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Git over SSH is not implemented.
-    #[error("{url}: git over ssh is not supported yet; use the https URL")]
-    Ssh {
+    /// Git over SSH is left out: the feature `ssh` is off.
+    #[error("{url}: this program is built without git over ssh; use the https URL")]
+    NoSsh {
         /// The repository.
         url: RepoUrl,
+    },
+    /// The private key, its passphrase or the known hosts cannot be used.
+    #[error("{url}: the SSH credentials cannot be used: {problem}")]
+    SshIdentity {
+        /// The repository.
+        url: RepoUrl,
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// The known hosts do not allow to trust the server; nothing was sent that could be of use to it.
+    #[error("{url}: the SSH server is not trusted: {problem}")]
+    HostKey {
+        /// The repository.
+        url: RepoUrl,
+        /// Why it is not trusted.
+        problem: String,
+    },
+    /// The SSH server does not let the key in.
+    #[error("{url}: the server does not accept the SSH key for user `{user}`{}", Said(text))]
+    KeyRefused {
+        /// The repository.
+        url: RepoUrl,
+        /// The user that the URL names, else `git`.
+        user: String,
+        /// What it would accept.
+        text: String,
+    },
+    /// No SSH connection, or it broke.
+    #[error("{url}: {action} failed: there is no SSH connection")]
+    Connection {
+        /// The repository.
+        url: RepoUrl,
+        /// What was to be done.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// The server's git ended without doing its work; often there is no such repository for this key.
+    #[error("{url}: {action} failed: the server ended git{}", Said(text))]
+    Command {
+        /// The repository.
+        url: RepoUrl,
+        /// What was to be done.
+        action: &'static str,
+        /// How it ended and what it said.
+        text: String,
     },
     /// The credentials would cross the network in clear text.
     #[error("{url}: credentials are not sent over plain http; use https")]
@@ -234,7 +281,10 @@ impl Error {
     /// What to do about the error; [`Retry::Never`] means that a person must change something first.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Ssh { .. }
+            Self::NoSsh { .. }
+            | Self::SshIdentity { .. }
+            | Self::HostKey { .. }
+            | Self::KeyRefused { .. }
             | Self::ClearText { .. }
             | Self::Credentials { .. }
             | Self::Unauthorized { .. }
@@ -256,7 +306,9 @@ impl Error {
                 (408 | 425 | 500.., None) => Retry::Later,
                 _ => Retry::Never,
             },
-            Self::Deadline { .. }
+            Self::Connection { .. }
+            | Self::Command { .. }
+            | Self::Deadline { .. }
             | Self::NotGit { .. }
             | Self::Protocol { .. }
             | Self::Objects { .. }

@@ -19,7 +19,7 @@ use url::Url;
 
 use self::exchange::{Answer, Exchange, Part, PostBody};
 use super::Error;
-use super::link::Link;
+use super::link::{HttpAccess, Link};
 use super::operation::Operation;
 use super::text::clean;
 
@@ -39,6 +39,7 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("git/promote-pr-", e
 #[derive(Clone)]
 pub(super) struct Bridge {
     link: Arc<Link>,
+    http: Arc<HttpAccess>,
     operation: Arc<Operation>,
     action: &'static str,
     longest_answer: Rc<Cell<u64>>,
@@ -47,9 +48,15 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    pub(super) fn new(link: &Arc<Link>, operation: &Arc<Operation>, action: &'static str) -> Self {
+    pub(super) fn new(
+        link: &Arc<Link>,
+        http: &Arc<HttpAccess>,
+        operation: &Arc<Operation>,
+        action: &'static str,
+    ) -> Self {
         Self {
             link: Arc::clone(link),
+            http: Arc::clone(http),
             operation: Arc::clone(operation),
             action,
             longest_answer: Rc::new(Cell::new(MAX_LISTING)),
@@ -91,11 +98,11 @@ impl Bridge {
         let mut request = Request::builder().method(method).uri(url.as_str()).body(body).map_err(io::Error::other)?;
         *request.headers_mut() = headers;
         request.headers_mut().insert(USER_AGENT, AGENT);
-        if let Some(authorization) = &self.link.authorization {
+        if let Some(authorization) = &self.http.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
         let client = self
-            .link
+            .http
             .client
             .with_limits(egress::Limits { deadline: self.link.limits.deadline, body: self.longest_answer.get() });
         match self.operation.wait(client.stream(request)) {

@@ -1,19 +1,21 @@
 //! Everything that is needed to talk to one repository as one user.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use egress::{Client, Egress};
 use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::ssh::{Connections, Endpoint};
 use super::{Error, Limits, Remote};
 use crate::names::RepoUrl;
 
-/// A remote whose client is made and whose credentials are encoded.
+/// A remote that can be reached: its credentials are checked.
 pub(super) struct Link {
     pub(super) url: RepoUrl,
-    pub(super) client: Client,
-    pub(super) authorization: Option<HeaderValue>,
+    pub(super) access: Access,
     pub(super) limits: Limits,
     /// What text of this server must not show.
     pub(super) secrets: Vec<SecretString>,
@@ -21,11 +23,30 @@ pub(super) struct Link {
     pub(super) cache_key: String,
 }
 
+/// The way to a repository.
+pub(super) enum Access {
+    Http(Arc<HttpAccess>),
+    Ssh(Endpoint),
+}
+
+/// A client, and what it says to be let in.
+pub(super) struct HttpAccess {
+    pub(super) client: Client,
+    pub(super) authorization: Option<HeaderValue>,
+}
+
 impl Link {
-    pub(super) fn new(egress: &Egress, remote: &Remote, limits: &Limits) -> Result<Self, Error> {
+    pub(super) fn new(
+        egress: &Egress,
+        connections: &Arc<Connections>,
+        remote: &Remote,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         let url = remote.url.clone();
         if url.as_url().scheme() == "ssh" {
-            return Err(Error::Ssh { url });
+            let cache_key = cache_key(remote)?;
+            let access = Access::Ssh(Endpoint::new(connections, remote, &cache_key)?);
+            return Ok(Self { url, access, limits: limits.clone(), secrets: Vec::new(), cache_key });
         }
         let network = |source| Error::Network { url: remote.url.clone(), action: "the connection", source };
         egress.check(url.as_url()).map_err(network)?;
@@ -46,7 +67,8 @@ impl Link {
                 Some(value)
             }
         };
-        Ok(Self { cache_key: cache_key(remote)?, url, client, authorization, limits: limits.clone(), secrets })
+        let access = Access::Http(Arc::new(HttpAccess { client, authorization }));
+        Ok(Self { cache_key: cache_key(remote)?, url, access, limits: limits.clone(), secrets })
     }
 }
 
@@ -67,6 +89,7 @@ fn check_credentials(url: &RepoUrl, username: &str, password: &str) -> Result<()
 fn cache_key(remote: &Remote) -> Result<String, Error> {
     let certificate = remote.identity.client_certificate.as_ref();
     let proxy = remote.identity.proxy.as_ref();
+    let ssh = remote.ssh.as_ref();
     let parts = [
         Some(remote.url.as_str().as_bytes()),
         remote.username.as_deref().map(str::as_bytes),
@@ -77,6 +100,9 @@ fn cache_key(remote: &Remote) -> Result<String, Error> {
         proxy.map(|proxy| proxy.url.as_str().as_bytes()),
         proxy.and_then(|proxy| proxy.username.as_deref()).map(str::as_bytes),
         proxy.and_then(|proxy| proxy.password.as_ref()).map(|password| password.expose_secret().as_bytes()),
+        ssh.map(|ssh| ssh.private_key.expose_secret().as_bytes()),
+        ssh.and_then(|ssh| ssh.passphrase.as_ref()).map(|passphrase| passphrase.expose_secret().as_bytes()),
+        ssh.map(|ssh| ssh.known_hosts.as_bytes()),
     ];
     let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
     for part in parts {
@@ -103,13 +129,17 @@ mod tests {
             identity: Identity::default(),
             username: username.map(str::to_owned),
             password: password.map(SecretString::from),
+            ssh: None,
         };
-        Link::new(&egress, &remote, &Limits::default())
+        Link::new(&egress, &Arc::default(), &remote, &Limits::default())
     }
 
     #[test]
     fn credentials() {
-        let basic = |link: Link| link.authorization.map(|value| value.to_str().unwrap().to_owned());
+        let basic = |link: Link| match link.access {
+            Access::Http(http) => http.authorization.as_ref().map(|value| value.to_str().unwrap().to_owned()),
+            Access::Ssh(_) => panic!("this is no SSH URL"),
+        };
         let https = "https://host/o/n";
         assert_eq!(basic(link(https, None, None).unwrap()), None);
         assert_eq!(
@@ -120,7 +150,8 @@ mod tests {
         assert!(matches!(link(https, Some("a"), Some("c\n")), Err(Error::Credentials { .. })));
         assert!(matches!(link("http://host/o/n", Some("a"), Some("c")), Err(Error::ClearText { .. })));
         assert!(link("http://host/o/n", None, None).is_ok());
-        assert!(matches!(link("ssh://git@host/o/n", None, None), Err(Error::Ssh { .. })));
+        let error = link("ssh://git@host/o/n", Some("a"), Some("c")).err();
+        assert!(matches!(error, Some(Error::SshIdentity { .. } | Error::NoSsh { .. })), "{error:?}");
     }
 
     #[test]
@@ -131,8 +162,9 @@ mod tests {
             identity: Identity::default(),
             username: None,
             password: None,
+            ssh: None,
         };
-        assert!(matches!(Link::new(&egress, &remote, &Limits::default()), Err(Error::Network { .. })));
+        assert!(matches!(Link::new(&egress, &Arc::default(), &remote, &Limits::default()), Err(Error::Network { .. })));
     }
 
     #[test]

@@ -23,6 +23,12 @@ impl Operation {
         self.runtime.block_on(self.cancelled.run_until_cancelled(future))
     }
 
+    /// Runs `work` whether or not anybody waits for it.
+    #[cfg(feature = "ssh")]
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(work));
+    }
+
     /// Becomes true when the work is cancelled, for loops that compute.
     pub(super) fn interrupt(&self) -> &AtomicBool {
         &self.interrupt

@@ -11,26 +11,26 @@ use gix_protocol::fetch::{Arguments, Context, Negotiate, Options, Response, Shal
 use gix_protocol::ls_refs::RefPrefixes;
 use gix_protocol::{Handshake, LsRefsCommand};
 use gix_transport::client::Capabilities;
-use gix_transport::client::blocking_io::http::Transport;
+use gix_transport::client::blocking_io::Transport;
 use gix_transport::{Protocol, Service};
 
 use super::Error;
 use super::cache::{Store, describe};
 use super::error::Cause;
-use super::http::Bridge;
 use super::link::Link;
 use super::operation::Operation;
 use super::text::clean;
+use super::wire::Wire;
 
 /// How git servers know us in the protocol, beside the HTTP header.
 pub(super) const AGENT: &str = concat!("promote-pr/", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Session {
     pub(super) link: Arc<Link>,
-    pub(super) transport: Transport<Bridge>,
+    pub(super) transport: Box<dyn Transport>,
     pub(super) handshake: Handshake,
     operation: Arc<Operation>,
-    bridge: Bridge,
+    wire: Wire,
     action: &'static str,
 }
 
@@ -56,10 +56,8 @@ impl Session {
         service: Service,
         action: &'static str,
     ) -> Result<Self, Error> {
-        let bridge = Bridge::new(link, operation, action);
-        let failure = |error: &gix::Error| failure(link, &bridge, action, error);
-        let url = gix::url::parse(link.url.as_str()).map_err(|error| failure(&error))?;
-        let mut transport = Transport::new_http(bridge.clone(), url, Protocol::V2, false);
+        let (mut transport, wire) = Wire::open(link, operation, service, action)?;
+        let failure = |error: &gix::Error| failure(link, &wire, action, error);
         let handshake = gix_protocol::handshake(&mut transport, service, |_| Ok(None), Vec::new(), &mut Discard)
             .map_err(|error| failure(&error))?;
         let format = handshake.capabilities.capability("object-format");
@@ -67,7 +65,7 @@ impl Session {
             let format = clean(format, &link.secrets);
             return Err(Error::ObjectFormat { url: link.url.clone(), format });
         }
-        Ok(Self { link: Arc::clone(link), operation: Arc::clone(operation), transport, handshake, bridge, action })
+        Ok(Self { link: Arc::clone(link), operation: Arc::clone(operation), transport, handshake, wire, action })
     }
 
     /// The server's refs whose full names begin with one of `prefixes`, and the objects that they point to.
@@ -79,7 +77,7 @@ impl Session {
                 filter.extend(prefixes.iter().map(|prefix| BString::from(*prefix)));
                 LsRefsCommand::new(Some(filter), &self.handshake.capabilities, ("agent", Some(AGENT.to_owned())))
                     .invoke_blocking(&mut self.transport, &mut Discard, false)
-                    .map_err(|error| failure(&self.link, &self.bridge, self.action, &error))?
+                    .map_err(|error| failure(&self.link, &self.wire, self.action, &error))?
             }
         };
         let refs = refs.iter().filter_map(|name| {
@@ -109,7 +107,7 @@ impl Session {
             alloc_limit_bytes: usize::try_from(self.link.limits.object).ok(),
             ..Default::default()
         };
-        self.bridge.expect_pack();
+        self.wire.expect_pack();
         let fetched = gix_protocol::fetch(
             &mut wish,
             |pack, progress, interrupt| {
@@ -148,7 +146,7 @@ impl Session {
                 store.add_fetched(commit);
                 Ok(())
             }
-            Err(error) => Err(self.bridge.take_failure().unwrap_or_else(|| {
+            Err(error) => Err(self.wire.take_failure().unwrap_or_else(|| {
                 if pack_came && error.is_resource_exhausted() {
                     let (url, limit) = (self.link.url.clone(), self.link.limits.object);
                     Error::Limit { url, what: "the length of an object", limit, path: String::new() }
@@ -161,14 +159,14 @@ impl Session {
         }
     }
 
-    /// What went wrong: what HTTP knows of it, else what git's protocol does.
+    /// What went wrong: what the connection knows of it, else what git's protocol does.
     pub(super) fn failure(&self, error: &gix::Error) -> Error {
-        failure(&self.link, &self.bridge, self.action, error)
+        failure(&self.link, &self.wire, self.action, error)
     }
 }
 
-fn failure(link: &Link, bridge: &Bridge, action: &'static str, error: &gix::Error) -> Error {
-    bridge.take_failure().unwrap_or_else(|| Error::Protocol {
+fn failure(link: &Link, wire: &Wire, action: &'static str, error: &gix::Error) -> Error {
+    wire.take_failure().unwrap_or_else(|| Error::Protocol {
         url: link.url.clone(),
         action,
         source: Cause(clean(describe(error).as_bytes(), &link.secrets)),

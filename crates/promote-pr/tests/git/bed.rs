@@ -45,6 +45,7 @@ impl Bed {
             identity: Identity { ca: Some(ca.pem().into()), ..Identity::default() },
             username: Some("x-access-token".to_owned()),
             password: Some(SecretString::from(TOKEN)),
+            ssh: None,
         };
         let git = Git::new(Egress::new(Policy::default()).unwrap(), folder.path().join("cache"), limits);
         Self { folder, server, repo, git, remote }
