@@ -1,11 +1,15 @@
 //! Command-line flags, each also read from `PIPELINE_CONTROLLER_<FLAG>`.
 
+mod git;
+
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use promote_pr::edit::Limits;
+
+pub use self::git::GitArgs;
 
 /// Promotes applications from one environment to the next, as Pipeline objects say.
 #[derive(Parser, Clone, Debug)]
@@ -23,9 +27,8 @@ pub struct Args {
     #[arg(long, env = "PIPELINE_CONTROLLER_CONCURRENT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
     pub concurrent: u16,
 
-    /// Folder for the caches of git repositories; its content may be deleted at any time
-    #[arg(long, env = "PIPELINE_CONTROLLER_CACHE_DIR", default_value = "/tmp/pipeline-controller", value_name = "DIR")]
-    pub cache_dir: PathBuf,
+    #[command(flatten)]
+    pub git: GitArgs,
 
     /// PEM bundle of certificate authorities that are trusted in addition to the system's, for git, hosts and webhooks
     #[arg(long, env = "PIPELINE_CONTROLLER_CA_FILE", value_name = "FILE")]

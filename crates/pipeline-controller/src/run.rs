@@ -182,7 +182,7 @@ async fn client(args: &Args) -> anyhow::Result<Client> {
 
 /// How pull requests are made.
 fn options(args: &Args) -> promote_pr::Options {
-    let mut options = promote_pr::Options::new(&args.cache_dir);
+    let mut options = args.git.options();
     options.edit = args.edit.limits();
     options.git.file = options.edit.file_bytes.try_into().unwrap_or(u64::MAX);
     options

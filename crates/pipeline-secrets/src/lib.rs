@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 
 pub use self::{
     error::Error,
-    repository::{RepositoryCredentials, SshCredentials},
+    repository::{RepositoryCredentials, SigningCredentials, SshCredentials},
     webhook::WebhookCredentials,
 };
 

@@ -14,10 +14,21 @@ pub struct RepositoryCredentials {
     pub password: Option<SecretString>,
     /// The token for the host's API, and for git over https where there is no password. Printable ASCII without blanks.
     pub token: Option<SecretString>,
+    /// What commits are signed with.
+    pub signing: Option<SigningCredentials>,
     /// The private key for git over SSH, and what goes with it.
     pub ssh: Option<SshCredentials>,
     /// A PEM bundle that is trusted instead of the platform's roots.
     pub ca: Option<Vec<u8>>,
+}
+
+/// A private key that signs commits.
+#[derive(Clone, Debug)]
+pub struct SigningCredentials {
+    /// An OpenSSH private key or an armored OpenPGP private key, as text.
+    pub key: SecretString,
+    /// What opens an encrypted key.
+    pub passphrase: Option<SecretString>,
 }
 
 /// A private key and the servers that it is for, under the keys that
@@ -51,6 +62,7 @@ impl fmt::Debug for RepositoryCredentials {
             .field("username", &self.username)
             .field("password", &self.password)
             .field("token", &self.token)
+            .field("signing", &self.signing)
             .field("ssh", &self.ssh)
             .field("ca", &self.ca.is_some())
             .finish()
@@ -84,9 +96,32 @@ pub(crate) fn parse(secret: &SecretValues) -> Result<RepositoryCredentials, Erro
         username: username.map(ToOwned::to_owned),
         password: password.map(SecretString::from),
         token: token.map(SecretString::from),
+        signing: signing(secret)?,
         ssh,
         ca: secret.ca()?,
     })
+}
+
+/// The keys of Flux' [image automation](https://fluxcd.io/flux/components/image/imageupdateautomations/#signing-key) are
+/// taken too.
+fn signing(secret: &SecretValues) -> Result<Option<SigningCredentials>, Error> {
+    const OWN: [&str; 2] = ["signing-key", "signing-passphrase"];
+    const FLUX: [&str; 2] = ["git.asc", "passphrase"];
+    for [key, passphrase] in [OWN, FLUX] {
+        let Some(text) = secret.text(key)? else { continue };
+        if !["-----BEGIN OPENSSH PRIVATE KEY-----", "-----BEGIN PGP PRIVATE KEY BLOCK-----"]
+            .iter()
+            .any(|begin| text.trim_start().starts_with(begin))
+        {
+            return Err(secret.key(key, "is neither an OpenSSH private key nor an armored OpenPGP private key"));
+        }
+        let passphrase = secret.text(passphrase)?.map(|text| text.trim_matches(['\r', '\n']));
+        return Ok(Some(SigningCredentials {
+            key: SecretString::from(text),
+            passphrase: passphrase.map(SecretString::from),
+        }));
+    }
+    Ok(None)
 }
 
 fn ssh(secret: &SecretValues, password: Option<&str>) -> Result<Option<SshCredentials>, Error> {

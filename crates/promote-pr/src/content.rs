@@ -3,12 +3,16 @@
 //! Revisions, names and manifests are other people's text: it is shown as code, or as plain text in which nothing
 //! mentions anybody, links anything or closes an issue.
 
+mod template;
+
 use std::fmt::Write as _;
 
 use uuid::Uuid;
 
 use crate::host::{Capabilities, PullRequest};
 use crate::request::{FileChange, Request};
+
+pub use self::template::{InvalidTemplate, MessageTemplate};
 
 /// Names the promotion in a [trailer](https://git-scm.com/docs/git-interpret-trailers) of the commit, and in the last
 /// line of the pull request's body.
@@ -30,18 +34,38 @@ pub(crate) fn title(request: &Request, limit: usize) -> String {
 }
 
 /// The commit's message.
-pub(crate) fn commit_message(request: &Request, changes: &[FileChange]) -> String {
+pub(crate) fn commit_message(request: &Request, changes: &[FileChange], template: Option<&MessageTemplate>) -> String {
     const SUBJECT: usize = 120;
-    let mut message = format!("{}\n\n", title(request, SUBJECT));
+    let title = title(request, SUBJECT);
+    let changes = list(changes);
+    let message = match template {
+        Some(template) => template.render(|name| {
+            let key = &request.key;
+            match name {
+                template::Name::Title => title.clone(),
+                template::Name::Changes => changes.trim_end().to_owned(),
+                template::Name::Namespace => quote(&key.namespace),
+                template::Name::Pipeline => quote(&key.pipeline),
+                template::Name::Environment => quote(&key.environment),
+                template::Name::Revision => quote(&key.revision),
+            }
+        }),
+        None => format!("{title}\n\n{changes}"),
+    };
+    template::with_trailer(&message, &trailer(request.key.id()))
+}
+
+/// The changes, one a line.
+fn list(changes: &[FileChange]) -> String {
+    let mut list = String::new();
     for change in changes.iter().take(MAX_ROWS) {
         let [path, old, new] = [&change.path, &change.old, &change.new].map(|text| quote(text));
-        let _ = writeln!(message, "- {path}:{}: {old} -> {new}", change.line);
+        let _ = writeln!(list, "- {path}:{}: {old} -> {new}", change.line);
     }
     if let Some(more) = more(changes) {
-        let _ = writeln!(message, "- {more}");
+        let _ = writeln!(list, "- {more}");
     }
-    let _ = writeln!(message, "\n{}", trailer(request.key.id()));
-    message
+    list
 }
 
 /// The pull request's text, in Markdown.

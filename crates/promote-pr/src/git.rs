@@ -6,16 +6,21 @@
 //!
 //! The futures must be awaited on a Tokio runtime with IO and time. Dropping one ends its work soon after.
 
+mod author;
 mod cache;
 mod commit;
 mod error;
 mod fetch;
 mod http;
 mod identity;
+mod limits;
 mod link;
 mod operation;
 mod push;
+mod queue;
+mod search;
 mod session;
+mod sign;
 mod snapshot;
 #[cfg_attr(not(feature = "ssh"), path = "git/no_ssh.rs")]
 mod ssh;
@@ -24,24 +29,25 @@ mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use egress::Egress;
-use gix::bstr::ByteSlice as _;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
 use self::cache::{Cache, Store};
-use self::fetch::Tip;
 use self::link::Link;
 use self::push::{Outcome, Update};
+use self::queue::Answer;
 use self::session::Session;
 use self::snapshot::object_id;
 use self::ssh::Connections;
 use crate::names::{BranchName, CommitId, RepoUrl, TreeId};
 
+pub use self::author::Author;
 pub use self::error::{Cause, Error};
 pub use self::identity::SshIdentity;
+pub use self::limits::{CacheLimits, Limits};
+pub use self::sign::{InvalidKey, SigningKey};
 pub use self::snapshot::{Found, SkipReason, Skipped, Snapshot};
 
 /// A git client with a cache. Clones share the cache.
@@ -71,49 +77,6 @@ pub struct Remote {
     pub ssh: Option<SshIdentity>,
 }
 
-/// What a repository and its server may cost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// The time for one operation as a whole, with all its requests.
-    pub deadline: Duration,
-    /// The longest pack that is fetched, in bytes as transferred.
-    pub pack: u64,
-    /// The longest object that a pack may hold, in bytes. Objects are held in memory while a pack is indexed.
-    pub object: u64,
-    /// The longest file that is read, in bytes.
-    pub file: u64,
-    /// The longest content of all files that are found together, in bytes.
-    pub found: u64,
-    /// The deepest nesting of directories.
-    pub depth: u64,
-    /// The largest number of files and directories of a commit.
-    pub entries: u64,
-}
-
-impl Default for Limits {
-    /// 5 minutes, packs of 1 GiB, objects of 256 MiB, files of 4 MiB, 64 MiB of found files, 64 levels, 1 million entries.
-    fn default() -> Self {
-        Self {
-            deadline: Duration::from_secs(300),
-            pack: 1 << 30,
-            object: 256 << 20,
-            file: 4 << 20,
-            found: 64 << 20,
-            depth: 64,
-            entries: 1_000_000,
-        }
-    }
-}
-
-/// Who a commit says made it, as author and as committer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Author {
-    /// The name.
-    pub name: String,
-    /// The mail address.
-    pub email: String,
-}
-
 /// A commit to be made: new content for files that are in the snapshot already.
 #[derive(Debug, Clone, Copy)]
 pub struct Change<'a> {
@@ -121,8 +84,12 @@ pub struct Change<'a> {
     pub files: &'a [(&'a str, &'a [u8])],
     /// The message, with its trailers.
     pub message: &'a str,
-    /// The author and committer.
+    /// Who wrote the change.
     pub author: &'a Author,
+    /// Who made the commit of it; the author, if `None`.
+    pub committer: Option<&'a Author>,
+    /// What the commit is signed with.
+    pub signing: Option<&'a SigningKey>,
     /// When the commit is made; it is written in UTC with whole seconds, and not before 1970.
     pub when: Timestamp,
 }
@@ -167,24 +134,55 @@ pub struct CommitInfo {
 impl Git {
     /// A client whose cache is in `cache_dir`, which is made when first needed.
     pub fn new(egress: Egress, cache_dir: impl Into<PathBuf>, limits: Limits) -> Self {
-        let cache = Arc::new(Cache::new(cache_dir.into()));
+        let cache = Arc::new(Cache::new(cache_dir.into(), limits.cache.clone()));
         Self { egress, cache, connections: Arc::default(), limits }
     }
 
     /// Fetches the tip of `branch`, and only what the cache lacks of it.
     ///
+    /// Callers who want the same at the same moment share one look at the repository, which begins after each of them has
+    /// asked.
+    ///
     /// # Errors
     /// [`Error::BranchNotFound`] and [`Error::EmptyRepository`] besides all that can go wrong on the way. An object store
     /// that cannot be read is made new, once, before [`Error::Objects`] is given back.
     pub async fn fetch(&self, remote: &Remote, branch: &BranchName) -> Result<Snapshot, Error> {
+        self.fetch_listing(remote, branch, None).await.map(|(snapshot, _)| snapshot)
+    }
+
+    /// As [`Git::fetch`], and lists the branches whose names begin with `prefix` as [`Git::refs`] does, at the cost of no
+    /// further request.
+    ///
+    /// # Errors
+    /// As [`Git::fetch`].
+    pub async fn fetch_and_list(
+        &self,
+        remote: &Remote,
+        branch: &BranchName,
+        prefix: &str,
+    ) -> Result<(Snapshot, Vec<(BranchName, CommitId)>), Error> {
+        self.fetch_listing(remote, branch, Some(prefix.to_owned())).await
+    }
+
+    async fn fetch_listing(
+        &self,
+        remote: &Remote,
+        branch: &BranchName,
+        list: Option<String>,
+    ) -> Result<(Snapshot, Vec<(BranchName, CommitId)>), Error> {
         let link = self.link(remote)?;
-        let fetched = self.fetch_tip(&link, branch, Snapshot::new).await?;
-        let (url, branch) = (link.url.clone(), branch.clone());
-        match fetched {
-            Fetched::Commit(snapshot) => Ok(snapshot),
-            Fetched::NoBranch => Err(Error::BranchNotFound { url, branch }),
-            Fetched::NoCommits => Err(Error::EmptyRepository { url, branch }),
+        let fetched = self.fetch_tip(&link, branch, list, |link, answer| {
+            let snapshot = answer.tip.map(|(tip, store)| Snapshot::new(link, store, tip)).transpose()?;
+            Ok(snapshot.map(|snapshot| (snapshot, answer.branches)))
+        });
+        if let Some(fetched) = fetched.await? {
+            return Ok(fetched);
         }
+        let (url, branch) = (link.url.clone(), branch.clone());
+        Err(match self.refs(remote, "").await?.as_slice() {
+            [] => Error::EmptyRepository { url, branch },
+            _ => Error::BranchNotFound { url, branch },
+        })
     }
 
     /// What the commit at the head of `branch` says; `None` if there is no such branch.
@@ -193,13 +191,10 @@ impl Git {
     /// As [`Git::fetch`], but for the missing branch.
     pub async fn head_commit(&self, remote: &Remote, branch: &BranchName) -> Result<Option<CommitInfo>, Error> {
         let link = self.link(remote)?;
-        let fetched = self.fetch_tip(&link, branch, |link, store, tip| {
+        let info = |(tip, store): (_, Arc<Store>), link: &Link| {
             commit::info(&store, tip).map_err(|error| store.failure(link, &error))
-        });
-        match fetched.await? {
-            Fetched::Commit(info) => Ok(Some(info)),
-            Fetched::NoBranch | Fetched::NoCommits => Ok(None),
-        }
+        };
+        self.fetch_tip(&link, branch, None, move |link, answer| answer.tip.map(|tip| info(tip, link)).transpose()).await
     }
 
     /// Commits `change` on top of `snapshot` and makes `head` point to that commit, provided that it points to
@@ -224,10 +219,12 @@ impl Git {
         let link = self.link(remote)?;
         let snapshot = snapshot.clone();
         let files = commit::owned(change.files);
-        let (message, author, when) = (change.message.to_owned(), change.author.clone(), change.when);
+        let description = commit::Description::of(&change);
         let (branch, old) = (head.clone(), expected_old.map(|id| object_id(id.as_bytes())));
         self.run(&Arc::clone(&link), std::future::ready(()), move |operation, ()| {
-            let commit = commit::Edit::new(&snapshot, &files)?.commit(&message, &author, when)?;
+            let turn = operation.wait(operation::turn());
+            let commit = commit::Edit::new(&snapshot, &files)?.commit(&description)?;
+            drop(turn);
             let update = Update { branch, old, new: Some((commit.id, commit.pack)) };
             Ok(match push::push(&link, operation, &update)? {
                 Outcome::Done => Pushed::Done(commit::commit_id(commit.id)),
@@ -243,14 +240,10 @@ impl Git {
     /// As [`Git::fetch`]; no branch at all is no error.
     pub async fn refs(&self, remote: &Remote, prefix: &str) -> Result<Vec<(BranchName, CommitId)>, Error> {
         let link = self.link(remote)?;
-        let prefix = format!("refs/heads/{prefix}");
+        let prefix = prefix.to_owned();
         self.run(&Arc::clone(&link), std::future::ready(()), move |operation, ()| {
-            let refs = Session::read(&link, operation)?.refs(&[&prefix])?;
-            let branches = refs.into_iter().filter_map(|(name, target)| {
-                let name = name.strip_prefix(b"refs/heads/")?.to_str().ok()?.parse().ok()?;
-                Some((name, commit::commit_id(target)))
-            });
-            Ok(branches.collect())
+            let (_session, refs) = Session::list(&link, operation, &[&format!("refs/heads/{prefix}")])?;
+            Ok(fetch::branches(&refs, &prefix))
         })
         .await
     }
@@ -280,23 +273,26 @@ impl Git {
     }
 
     fn link(&self, remote: &Remote) -> Result<Arc<Link>, Error> {
-        Link::new(&self.egress, &self.connections, remote, &self.limits).map(Arc::new)
+        let mut link = Link::new(&self.egress, &self.connections, remote, &self.limits)?;
+        link.advertised = Arc::clone(&self.cache.repository(&link.cache_key).advertised);
+        Ok(Arc::new(link))
     }
 
     async fn fetch_tip<T: Send + 'static>(
         &self,
         link: &Arc<Link>,
         branch: &BranchName,
-        read: impl FnOnce(&Arc<Link>, Arc<Store>, gix::ObjectId) -> Result<T, Error> + Send + 'static,
-    ) -> Result<Fetched<T>, Error> {
-        let (cache, key) = (Arc::clone(&self.cache), link.cache_key.clone());
-        let (link, branch) = (Arc::clone(link), branch.clone());
-        self.run(&Arc::clone(&link), async move { cache.lock(&key).await }, move |operation, mut entry| {
-            Ok(match fetch::fetch(&mut entry, &link, operation, &branch)? {
-                Tip::At(tip, store) => Fetched::Commit(read(&link, store, tip)?),
-                Tip::NoBranch => Fetched::NoBranch,
-                Tip::NoCommits => Fetched::NoCommits,
-            })
+        list: Option<String>,
+        read: impl FnOnce(&Arc<Link>, Answer) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (cache, repository) = (Arc::clone(&self.cache), self.cache.repository(&link.cache_key));
+        let ask = repository.queue.join(branch.clone(), list);
+        let (waited, link) = (Arc::clone(&repository), Arc::clone(link));
+        self.run(&Arc::clone(&link), async move { waited.lock().await }, move |operation, mut entry| {
+            let answer = fetch::fetch(&mut entry, &repository.queue, &ask, &link, operation);
+            cache.evict(&mut entry);
+            drop(entry);
+            read(&link, answer?)
         })
         .await
     }
@@ -315,10 +311,4 @@ impl std::fmt::Debug for Git {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Git").field("limits", &self.limits).finish_non_exhaustive()
     }
-}
-
-enum Fetched<T> {
-    Commit(T),
-    NoBranch,
-    NoCommits,
 }

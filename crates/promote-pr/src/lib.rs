@@ -12,6 +12,7 @@ mod error;
 mod promoter;
 mod request;
 
+pub use content::{InvalidTemplate, MessageTemplate};
 pub use error::{Call, Error};
 pub use git::SshIdentity;
 pub use names::{BranchName, CommitId, RepoUrl};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use egress::Egress;
 use tracing::info;
 
+use crate::content::MessageTemplate;
 use crate::error::Error;
 use crate::git::{self, Author, Change, Deleted, Git, Pushed, Remote, Snapshot};
 use crate::host::{self, Provider, PullRequest, PullRequestState};
@@ -17,7 +18,7 @@ use crate::{content, edit};
 
 use self::work::Work;
 
-/// How often a head branch that moves while it is written is looked at again.
+/// How often an edit is made anew because the head branch moved meanwhile.
 const PUSH_ATTEMPTS: usize = 3;
 
 /// How a [`Promoter`] works.
@@ -25,8 +26,12 @@ const PUSH_ATTEMPTS: usize = 3;
 pub struct Options {
     /// Where repositories are cached.
     pub cache_dir: PathBuf,
-    /// The author and committer of the commits.
+    /// The author of the commits.
     pub author: Author,
+    /// The committer, if it is not the author.
+    pub committer: Option<Author>,
+    /// The message of the commits, if it is to be another than the one that is built in.
+    pub message: Option<MessageTemplate>,
     /// Bounds of one call to a host's API.
     pub api: egress::Limits,
     /// Bounds of git.
@@ -44,6 +49,8 @@ impl Options {
                 name: "pipeline-controller".to_owned(),
                 email: "noreply@pipeline-controller.invalid".to_owned(),
             },
+            committer: None,
+            message: None,
             api: egress::Limits::default(),
             git: git::Limits::default(),
             edit: edit::Limits::default(),
@@ -117,7 +124,8 @@ impl Promoter {
         for pull in &pull_requests {
             branches.extend(work.retire(pull, &comment, true).await?);
         }
-        branches.extend(self.sweep(&work, &[]).await?);
+        let left = self.git.refs(&work.remote, &work.prefix).await?;
+        branches.extend(self.sweep(&work, left, &[]).await?);
         Ok(Withdrawn { pull_requests, branches })
     }
 
@@ -155,9 +163,19 @@ impl Promoter {
         Ok(())
     }
 
-    /// Edits, pushes and opens the pull request.
+    /// Edits, pushes and opens the pull request; again on what is there then if the head branch moves meanwhile.
     async fn start(&self, work: &Work<'_>) -> Result<Promotion, Error> {
-        let snapshot = self.git.fetch(&work.remote, &work.request.base).await?;
+        for _attempt in 0..PUSH_ATTEMPTS {
+            if let Some(promotion) = self.attempt(work).await? {
+                return Ok(promotion);
+            }
+        }
+        Err(Error::Contended { branch: work.head.clone(), repository: work.repository() })
+    }
+
+    /// `None` if the head branch moved between the look at it and the push.
+    async fn attempt(&self, work: &Work<'_>) -> Result<Option<Promotion>, Error> {
+        let (snapshot, branches) = self.git.fetch_and_list(&work.remote, &work.request.base, &work.prefix).await?;
         let edited = self.edit(work.request, &snapshot).await?;
         let (refused, others): (Vec<_>, Vec<_>) =
             edited.notes.iter().cloned().partition(|note| note.code.effect() == edit::Effect::Refused);
@@ -180,58 +198,75 @@ impl Promoter {
         }
         if edited.files.is_empty() {
             let superseded = work.supersede(None).await?;
-            self.sweep(work, &[]).await?;
-            return Ok(work.promotion(State::AlreadyApplied, None, Vec::new(), superseded));
+            self.sweep(work, branches, &superseded).await?;
+            return Ok(Some(work.promotion(State::AlreadyApplied, None, Vec::new(), superseded)));
         }
         let changes = changes(&edited);
-        self.push(work, &snapshot, &edited, &changes).await?;
+        let taken = branches.iter().any(|(branch, _)| *branch == work.head);
+        if !self.push(work, &snapshot, taken, &edited, &changes).await? {
+            return Ok(None);
+        }
         let pull = work.create(&changes).await?;
         let superseded = work.supersede(Some(&pull)).await?;
-        self.sweep(work, &[&work.head]).await?;
-        Ok(work.promotion(State::from(pull.state), Some(pull), changes, superseded))
+        let others = branches.into_iter().filter(|(branch, _)| *branch != work.head).collect();
+        self.sweep(work, others, &superseded).await?;
+        Ok(Some(work.promotion(State::from(pull.state), Some(pull), changes, superseded)))
     }
 
-    /// Brings the head branch to a commit of this promotion on top of the base's tip.
+    /// Brings the head branch to a commit of this promotion on top of the base's tip; `false` if it moved meanwhile.
     async fn push(
         &self,
         work: &Work<'_>,
         snapshot: &Snapshot,
+        taken: bool,
         edited: &edit::Edited,
         changes: &[FileChange],
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let files: Vec<(&str, &[u8])> =
             edited.files.iter().map(|file| (file.path.as_str(), file.content.as_slice())).collect();
-        let message = content::commit_message(work.request, changes);
+        let head = if taken { self.git.head_commit(&work.remote, &work.head).await? } else { None };
+        let expected = match head {
+            None => None,
+            Some(old) if !content::is_of(&old.message, work.id) => {
+                return Err(Error::BranchTaken { branch: work.head.clone(), repository: work.repository() });
+            }
+            Some(old) if old.parents == [snapshot.tip()] && old.tree == snapshot.tree_with(&files).await? => {
+                return Ok(true);
+            }
+            Some(old) => Some(old.id),
+        };
+        let message = content::commit_message(work.request, changes, self.options.message.as_ref());
         #[expect(clippy::disallowed_methods, reason = "a commit carries the time at which it is made")]
         let when = jiff::Timestamp::now();
-        let change = Change { files: &files, message: &message, author: &self.options.author, when };
-        for _attempt in 0..PUSH_ATTEMPTS {
-            let expected = match self.git.head_commit(&work.remote, &work.head).await? {
-                None => None,
-                Some(old) if !content::is_of(&old.message, work.id) => {
-                    return Err(Error::BranchTaken { branch: work.head.clone(), repository: work.repository() });
-                }
-                Some(old) if old.parents == [snapshot.tip()] && old.tree == snapshot.tree_with(&files).await? => {
-                    return Ok(());
-                }
-                Some(old) => Some(old.id),
-            };
-            match self.git.commit_and_push(&work.remote, snapshot, change, &work.head, expected).await? {
-                Pushed::Done(id) => {
-                    info!(promotion.id = %work.id, branch = %work.head, commit = %id, "pushed the promotion's branch");
-                    return Ok(());
-                }
-                Pushed::Stale { .. } => {}
+        let change = Change {
+            files: &files,
+            message: &message,
+            author: &self.options.author,
+            committer: self.options.committer.as_ref(),
+            signing: work.signing.as_ref(),
+            when,
+        };
+        match self.git.commit_and_push(&work.remote, snapshot, change, &work.head, expected).await? {
+            Pushed::Done(id) => {
+                info!(promotion.id = %work.id, branch = %work.head, commit = %id, "pushed the promotion's branch");
+                Ok(true)
             }
+            Pushed::Stale { .. } => Ok(false),
         }
-        Err(Error::Contended { branch: work.head.clone(), repository: work.repository() })
     }
 
-    /// Deletes the branches of promotions to this environment that no open pull request needs.
-    async fn sweep(&self, work: &Work<'_>, keep: &[&BranchName]) -> Result<Vec<BranchName>, Error> {
+    /// Deletes those of the branches that hold promotions, which no open pull request needs. Those of the `retired` pull
+    /// requests are gone already.
+    async fn sweep(
+        &self,
+        work: &Work<'_>,
+        branches: Vec<(BranchName, CommitId)>,
+        retired: &[PullRequest],
+    ) -> Result<Vec<BranchName>, Error> {
         let mut deleted = Vec::new();
-        for (branch, tip) in self.git.refs(&work.remote, &work.prefix).await? {
-            if keep.contains(&&branch) || !self.is_ours(work, &branch, tip).await? {
+        for (branch, tip) in branches {
+            let is_gone = retired.iter().any(|pull| pull.head == branch.as_str());
+            if is_gone || !self.is_ours(work, &branch, tip).await? {
                 continue;
             }
             if self.git.delete_branch(&work.remote, &branch, tip).await? == Deleted::Done {
@@ -267,6 +302,7 @@ impl Promoter {
             request,
             host,
             remote: remote(request, credentials),
+            signing: credentials.signing.clone(),
             head: request.key.branch(),
             prefix: request.key.branch_prefix(),
             id: request.key.id(),
@@ -329,8 +365,8 @@ async fn read(updates: &[edit::Update], snapshot: &Snapshot) -> Result<git::Foun
 /// A file that git's limits left out, as editing tells it.
 fn not_read(skipped: git::Skipped) -> edit::Note {
     let (code, text) = match skipped.reason {
-        git::SkipReason::TooLong { length } => {
-            (edit::Code::TooLarge, format!("the file is not read: it has {length} bytes"))
+        git::SkipReason::TooLong { limit } => {
+            (edit::Code::TooLarge, format!("the file is not read: it has more than {limit} bytes"))
         }
         git::SkipReason::PathNotUtf8 => (edit::Code::Encoding, "the path is not UTF-8: rename the file".to_owned()),
     };

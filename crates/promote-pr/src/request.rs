@@ -5,7 +5,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::edit;
-use crate::git::SshIdentity;
+use crate::git::{SigningKey, SshIdentity};
 use crate::host::{Provider, PullRequest, PullRequestState};
 use crate::names::{BranchName, RepoUrl};
 
@@ -102,6 +102,8 @@ pub struct Credentials {
     pub password: Option<SecretString>,
     /// The token for the API, and for git over https where there is no password.
     pub token: Option<SecretString>,
+    /// What the commits are signed with.
+    pub signing: Option<SigningKey>,
     /// The private key and the known hosts for git over SSH. The user is the one that the repository's URL names, else
     /// `git`.
     pub ssh: Option<SshIdentity>,

@@ -203,6 +203,8 @@ fn lines_of(folder: &Path, root: &Path, settings: &Settings) -> Vec<String> {
     // A folder for temporary files is open to all, which strict modes do not allow.
     let fixed = [
         "StrictModes no",
+        // A shell that sshd starts reads its user's ~/.bashrc, unless it seems to be within another.
+        "SetEnv SHLVL=1",
         "PermitRootLogin prohibit-password",
         "PasswordAuthentication no",
         "KbdInteractiveAuthentication no",

@@ -113,6 +113,9 @@ pub fn credentials(secret: Option<&SecretValues>) -> Result<Credentials, Failure
         username: values.username,
         password: values.password,
         token: values.token,
+        signing: values
+            .signing
+            .map(|signing| promote_pr::git::SigningKey { key: signing.key, passphrase: signing.passphrase }),
         ssh: values.ssh.map(|ssh| SshIdentity {
             private_key: ssh.identity,
             passphrase: ssh.passphrase,

@@ -51,7 +51,7 @@ fn the_usual_promotion() {
     let changes =
         [change("apps/prod/podinfo.yaml", 12, "6.2.0", "6.3.0"), change("apps/prod/redis.yaml", 4, "", "6.3.0")];
     assert_snapshot!(title(&request, LIMITS.title), @"Promote default/podinfo to 6.3.0 in prod");
-    assert_snapshot!(commit_message(&request, &changes), @"
+    assert_snapshot!(commit_message(&request, &changes, None), @"
     Promote default/podinfo to 6.3.0 in prod
 
     - apps/prod/podinfo.yaml:12: 6.2.0 -> 6.3.0
@@ -92,8 +92,11 @@ fn a_link_to_the_pipeline() {
 fn its_own_texts_are_recognised() {
     let request = request("6.3.0");
     let id = request.key.id();
-    let texts =
-        [commit_message(&request, &[]), body(&request, &[], LIMITS), body(&request, &[], LIMITS).replace('\n', "\r\n")];
+    let texts = [
+        commit_message(&request, &[], None),
+        body(&request, &[], LIMITS),
+        body(&request, &[], LIMITS).replace('\n', "\r\n"),
+    ];
     for text in texts {
         assert!(is_of(&text, id));
         assert!(is_of_some_promotion(&text));
@@ -140,7 +143,7 @@ fn titles_fit() {
 fn long_lists_are_cut() {
     let request = request("2");
     let changes: Vec<_> = (0..60).map(|line| change("a.yaml", line, "1", "2")).collect();
-    let message = commit_message(&request, &changes);
+    let message = commit_message(&request, &changes, None);
     assert_eq!(message.matches("- a.yaml").count(), 50);
     assert!(message.contains("\n- and 10 more changes\n\nPromotion-Id: "), "{message}");
     let whole = body(&request, &changes, LIMITS);
@@ -161,7 +164,7 @@ proptest! {
 
         let title = title(&request, LIMITS.title);
         prop_assert!(!title.contains(['\n', '\r']));
-        let message = commit_message(&request, &changes);
+        let message = commit_message(&request, &changes, None);
         prop_assert_eq!(message.lines().count(), 5);
         prop_assert!(is_of(&message, request.key.id()));
 

@@ -1,13 +1,14 @@
 //! Makes commits in memory, and the pack that carries them.
 
 use gix::ObjectId;
+use gix::objs::WriteTo as _;
 use gix::odb::memory::Storage;
 use gix_pack::data::output;
 use jiff::Timestamp;
 
 use super::cache::Store;
 use super::snapshot::{Snapshot, object_id};
-use super::{Author, CommitInfo, Error};
+use super::{Author, Change, CommitInfo, Error, SigningKey};
 use crate::names::{CommitId, TreeId};
 
 /// New content of files that are already in a snapshot, as the objects that are missing there.
@@ -30,11 +31,14 @@ impl<'a> Edit<'a> {
         let mut missing = None;
         let mut write = || {
             let tree = repository.find_tree(base)?;
-            let mut editor = repository.edit_tree(base)?;
+            // Not the repository's own editor, which wants to see every file of the trees that it writes.
+            let root = tree.decode()?.into_owned();
+            let mut editor = gix::objs::tree::Editor::new(root, &repository.objects, gix::hash::Kind::Sha1);
             for (path, content) in files {
                 match tree.lookup_entry(path.split('/').map(str::as_bytes))? {
                     Some(entry) if entry.mode().is_blob() => {
-                        editor.upsert(path, entry.mode().kind(), repository.write_blob(content)?)?;
+                        let blob = repository.write_blob(content)?.detach();
+                        editor.upsert(path.split('/'), entry.mode().kind(), blob)?;
                     }
                     _ => {
                         missing = Some(path.clone());
@@ -42,7 +46,7 @@ impl<'a> Edit<'a> {
                     }
                 }
             }
-            editor.write().map(gix::Id::detach)
+            editor.write(|tree| repository.write_object(tree).map(gix::Id::detach))
         };
         let tree = write().map_err(|error: gix::Error| snapshot.store.failure(&snapshot.link, &error))?;
         if let Some(path) = missing {
@@ -56,38 +60,66 @@ impl<'a> Edit<'a> {
     }
 
     /// A commit on top of the snapshot's.
-    pub(super) fn commit(mut self, message: &str, author: &Author, when: Timestamp) -> Result<NewCommit, Error> {
+    pub(super) fn commit(mut self, description: &Description) -> Result<NewCommit, Error> {
         if self.tree() == self.snapshot.tree() {
             return Err(Error::NothingToCommit { url: self.snapshot.link.url.clone() });
         }
-        let (name, email) = (author.name.as_str(), author.email.as_str());
-        for value in [name, email] {
-            if value.trim().is_empty() || value.contains(['<', '>', '\n', '\r', '\0']) {
-                return Err(Error::Author { value: value.to_owned() });
-            }
-        }
-        let signature = gix::actor::Signature {
-            name: name.into(),
-            email: email.into(),
-            time: gix::date::Time::new(when.as_second().max(0), 0),
+        let mut commit = gix::objs::Commit {
+            tree: self.tree,
+            parents: [object_id(self.snapshot.tip().as_bytes())].into_iter().collect(),
+            author: signature(&description.author, description.when)?,
+            committer: signature(&description.committer, description.when)?,
+            encoding: None,
+            message: format!("{}\n", description.message.replace('\0', " ").trim_end()).into(),
+            extra_headers: Vec::new(),
         };
-        let message = format!("{}\n", message.replace('\0', " ").trim_end());
-        let write = || {
-            let (mut time, mut same_time) = Default::default();
-            let commit = self.repository.new_commit_as(
-                signature.to_ref(&mut time),
-                signature.to_ref(&mut same_time),
-                message,
-                self.tree,
-                [object_id(self.snapshot.tip().as_bytes())],
-            )?;
-            let id = commit.id;
-            drop(commit);
+        if let Some(key) = &description.signing {
+            let mut unsigned = Vec::new();
+            let written = commit.write_to(&mut unsigned).map_err(gix::Error::from_error);
+            written.map_err(|error| self.snapshot.store.failure(&self.snapshot.link, &error))?;
+            let signature = key.sign(&unsigned, description.when).map_err(|source| Error::Signing { source })?;
+            commit.extra_headers.push((GPGSIG.into(), signature.trim_end().into()));
+        }
+        let mut write = || {
+            let id = self.repository.write_object(&commit)?.detach();
             let objects = self.repository.objects.take_object_memory().unwrap_or_default();
             Ok(NewCommit { id, pack: pack(&objects)? })
         };
         write().map_err(|error: gix::Error| self.snapshot.store.failure(&self.snapshot.link, &error))
     }
+}
+
+/// The header of a commit's [signature](https://git-scm.com/docs/gitformat-signature), whichever its kind.
+const GPGSIG: &str = "gpgsig";
+
+/// All of a commit but its tree and parents.
+pub(super) struct Description {
+    message: String,
+    author: Author,
+    committer: Author,
+    signing: Option<SigningKey>,
+    when: Timestamp,
+}
+
+impl Description {
+    pub(super) fn of(change: &Change<'_>) -> Self {
+        Self {
+            message: change.message.to_owned(),
+            author: change.author.clone(),
+            committer: change.committer.unwrap_or(change.author).clone(),
+            signing: change.signing.cloned(),
+            when: change.when,
+        }
+    }
+}
+
+fn signature(author: &Author, when: Timestamp) -> Result<gix::actor::Signature, Error> {
+    author.check()?;
+    Ok(gix::actor::Signature {
+        name: author.name.trim().into(),
+        email: author.email.trim().into(),
+        time: gix::date::Time::new(when.as_second().max(0), 0),
+    })
 }
 
 /// What the commit says, if it is there.

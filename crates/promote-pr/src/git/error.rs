@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use egress::Retry;
 
+use super::sign::InvalidKey;
 use crate::names::{BranchName, CommitId, RepoUrl};
 
 /// Work on a repository that failed. [`Error::retry`] says whether trying again can help.
@@ -213,12 +214,14 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The repository is larger than one of the [`Limits`](super::Limits).
-    #[error("{url}: {what} exceeds the limit of {limit}{}", At(path))]
+    #[error("{url}: {what} exceeds the limit `{name}` of {limit}{}", At(path))]
     Limit {
         /// The repository.
         url: RepoUrl,
         /// What there is too much of.
         what: &'static str,
+        /// The field of [`Limits`](super::Limits).
+        name: &'static str,
         /// The limit.
         limit: u64,
         /// Where in the repository, if at a certain place.
@@ -240,11 +243,20 @@ pub enum Error {
         /// The repository.
         url: RepoUrl,
     },
-    /// The author's name or address cannot stand in a commit.
-    #[error("`{value}` cannot stand in a commit's author line: it is empty or contains <, > or a line break")]
+    /// The name or address of author or committer cannot stand in a commit.
+    #[error(
+        "`{value}` is nobody's name and address as in `Name <address>`: empty, or with <, > or a line break inside"
+    )]
     Author {
         /// The name or address.
         value: String,
+    },
+    /// The commit cannot be signed.
+    #[error("the commit cannot be signed")]
+    Signing {
+        /// Why.
+        #[source]
+        source: InvalidKey,
     },
     /// The server refused the new commit, by a hook or a rule.
     #[error("{url}: the server refused branch `{branch}`{}", Said(text))]
@@ -278,6 +290,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the reason may be that the server can do other things than it said some time ago.
+    pub(super) fn may_be_of_a_changed_server(&self) -> bool {
+        match self {
+            Self::Protocol { .. }
+            | Self::NotGit { .. }
+            | Self::RepositoryNotFound { .. }
+            | Self::Redirect { .. }
+            | Self::ObjectFormat { .. } => true,
+            Self::Status { status, .. } => (300..500).contains(status) && self.retry() == Retry::Never,
+            _ => false,
+        }
+    }
+
     /// What to do about the error; [`Retry::Never`] means that a person must change something first.
     pub fn retry(&self) -> Retry {
         match self {
@@ -298,6 +323,7 @@ impl Error {
             | Self::NotAFile { .. }
             | Self::NothingToCommit { .. }
             | Self::Author { .. }
+            | Self::Signing { .. }
             | Self::Refused { .. } => Retry::Never,
             Self::Network { source, .. } => source.retry(),
             Self::RateLimited { after, .. } => after.map_or(Retry::Later, Retry::After),

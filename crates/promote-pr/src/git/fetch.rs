@@ -1,53 +1,91 @@
 //! Brings the tip of a branch into the cache.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gix::ObjectId;
+use gix::bstr::{BString, ByteSlice as _};
 
 use super::Error;
 use super::cache::{Entry, MAX_PACKS, Store};
+use super::commit::commit_id;
 use super::link::Link;
 use super::operation::Operation;
+use super::queue::{Answer, Ask, Queue};
 use super::session::Session;
-use crate::names::BranchName;
+use crate::names::{BranchName, CommitId};
 
-/// Where a branch was found.
-pub(super) enum Tip {
-    /// At this commit, which the store holds.
-    At(ObjectId, Arc<Store>),
-    /// Not in this repository, which has others.
-    NoBranch,
-    /// The repository has no branch at all.
-    NoCommits,
-}
-
-/// Reads the tip of `branch`, and fetches it unless the cache has it.
+/// Answers `own`: reads the tip of its branch, and fetches it unless the cache has it. Others who wait for the same get
+/// the same answer.
 ///
 /// Objects that cannot be read or stored are fetched once more, into a new store.
 pub(super) fn fetch(
     entry: &mut Entry,
+    queue: &Queue,
+    own: &Ask,
     link: &Arc<Link>,
     operation: &Arc<Operation>,
-    branch: &BranchName,
-) -> Result<Tip, Error> {
-    let mut session = Session::read(link, operation)?;
-    let Some(tip) = session.target(&branch.full_name())? else {
-        let branches = session.refs(&["refs/heads/"])?;
-        return Ok(if branches.is_empty() { Tip::NoCommits } else { Tip::NoBranch });
+) -> Result<Answer, Error> {
+    if let Some(answer) = own.answer() {
+        return Ok(answer);
+    }
+    let asks = queue.waiting();
+    let listed = |ask: &Ask| ask.list.as_ref().map(|prefix| format!("{HEADS}{prefix}"));
+    let prefixes: BTreeSet<String> =
+        asks.iter().flat_map(|ask| [Some(ask.branch.full_name()), listed(ask)]).flatten().collect();
+    let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+    let (session, refs) = Session::list(link, operation, &prefixes)?;
+    let tip_of = |ask: &Ask| {
+        let name = ask.branch.full_name();
+        refs.iter().find(|(listed, _)| *listed == name).map(|(_, target)| *target)
     };
+    let branches_of = |ask: &Ask| ask.list.as_deref().map(|prefix| branches(&refs, prefix)).unwrap_or_default();
+
+    let tip = match tip_of(own) {
+        None => None,
+        Some(tip) => Some((tip, bring(entry, session, operation, tip)?)),
+    };
+    for ask in &asks {
+        let tip = match (tip_of(ask), &tip) {
+            (None, _) => None,
+            (Some(wanted), Some((tip, store))) if wanted == *tip => Some((wanted, Arc::clone(store))),
+            (Some(_), _) => continue,
+        };
+        ask.set(Answer { tip, branches: branches_of(ask) });
+    }
+    Ok(Answer { tip, branches: branches_of(own) })
+}
+
+const HEADS: &str = "refs/heads/";
+
+/// The branches among `refs` whose names begin with `prefix`.
+pub(super) fn branches(refs: &[(BString, ObjectId)], prefix: &str) -> Vec<(BranchName, CommitId)> {
+    let branches = refs.iter().filter_map(|(name, target)| {
+        let name = name.strip_prefix(HEADS.as_bytes())?.to_str().ok()?;
+        Some((name.strip_prefix(prefix).and_then(|_| name.parse().ok())?, commit_id(*target)))
+    });
+    branches.collect()
+}
+
+/// Fetches the commit unless it is there, and gives back the store that holds it.
+fn bring(entry: &mut Entry, session: Session, operation: &Arc<Operation>, tip: ObjectId) -> Result<Arc<Store>, Error> {
     entry.with_store(|entry, store| {
-        match holds(&store, tip).map_err(|error| store.failure(link, &error)) {
-            Ok(true) => return Ok(Tip::At(tip, store)),
-            Ok(false) if store.packs() < MAX_PACKS => match fetch_into(&store, session, tip) {
-                Ok(()) => return Ok(Tip::At(tip, store)),
-                Err(error) => recover(error, &store)?,
-            },
+        let link = Arc::clone(&session.link);
+        match holds(&store, tip).map_err(|error| store.failure(&link, &error)) {
+            Ok(true) => return Ok(store),
+            Ok(false) if store.packs() < MAX_PACKS => {
+                entry.set_grown();
+                match fetch_into(&store, session, tip) {
+                    Ok(()) => return Ok(store),
+                    Err(error) => recover(error, &store)?,
+                }
+            }
             Ok(false) => tracing::debug!(url = %link.url, "the git cache has many packs and is fetched anew"),
             Err(error) => recover(error, &store)?,
         }
         let store = entry.renew()?;
-        fetch_into(&store, Session::read(link, operation)?, tip)?;
-        Ok(Tip::At(tip, store))
+        fetch_into(&store, Session::read(&link, operation)?, tip)?;
+        Ok(store)
     })
 }
 

@@ -2,11 +2,12 @@
 //!
 //! The protocol: <https://git-scm.com/docs/http-protocol>. Every request goes to the origin of the repository's URL.
 
+mod advertised;
 mod exchange;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, Read as _};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +23,10 @@ use super::Error;
 use super::link::{HttpAccess, Link};
 use super::operation::Operation;
 use super::text::clean;
+use super::wire::Expected;
 
-/// The longest answer that is not a pack, in bytes: the refs of a very large repository.
-const MAX_LISTING: u64 = 32 << 20;
+pub(super) use self::advertised::Advertised;
+
 /// How much of the body of an error is read for its text, in bytes.
 const MAX_ERROR_BODY: usize = 4096;
 const MAX_REDIRECTS: usize = 5;
@@ -42,9 +44,10 @@ pub(super) struct Bridge {
     http: Arc<HttpAccess>,
     operation: Arc<Operation>,
     action: &'static str,
-    longest_answer: Rc<Cell<u64>>,
+    expected: Rc<Cell<Expected>>,
     failure: Rc<RefCell<Option<Error>>>,
     redirected: Option<String>,
+    remembered: Rc<Cell<bool>>,
 }
 
 impl Bridge {
@@ -59,15 +62,21 @@ impl Bridge {
             http: Arc::clone(http),
             operation: Arc::clone(operation),
             action,
-            longest_answer: Rc::new(Cell::new(MAX_LISTING)),
+            expected: Rc::new(Cell::new(Expected::Listing)),
             failure: Rc::default(),
             redirected: None,
+            remembered: Rc::default(),
         }
+    }
+
+    /// Whether what the server can do was not asked for, but is what it said in an earlier conversation.
+    pub(super) fn is_remembered(&self) -> bool {
+        self.remembered.get()
     }
 
     /// Lets the next answers be as long as a pack may be.
     pub(super) fn expect_pack(&self) {
-        self.longest_answer.set(self.link.limits.pack);
+        self.expected.set(Expected::Pack);
     }
 
     /// Why a request failed, if one did.
@@ -81,6 +90,9 @@ impl Bridge {
     }
 
     fn network(&self, source: egress::Error) -> io::Error {
+        if matches!(source, egress::Error::TooLong { .. }) {
+            return self.fail(self.expected.get().too_long(&self.link));
+        }
         self.fail(Error::Network { url: self.link.url.clone(), action: self.action, source })
     }
 
@@ -101,10 +113,10 @@ impl Bridge {
         if let Some(authorization) = &self.http.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        let client = self
-            .http
-            .client
-            .with_limits(egress::Limits { deadline: self.link.limits.deadline, body: self.longest_answer.get() });
+        let client = self.http.client.with_limits(egress::Limits {
+            deadline: self.link.limits.deadline,
+            body: self.expected.get().limit(&self.link.limits),
+        });
         match self.operation.wait(client.stream(request)) {
             None => Err(cancelled()),
             Some(answer) => answer.map_err(|source| self.network(source)),
@@ -132,6 +144,15 @@ impl Bridge {
             url = next;
         }
         Err(self.redirect(&url, &url, "there are more than 5 in a row"))
+    }
+
+    /// Asks the server what it can do, and remembers it.
+    fn advertisement(&mut self, url: &str, base_url: &str, headers: &HeaderMap) -> io::Result<Answer> {
+        let Answer { headers, mut body } = self.get_following(url, base_url, headers)?;
+        let mut bytes = Vec::new();
+        body.read_to_end(&mut bytes)?;
+        self.link.advertised.remember(url, &headers, &bytes, self.redirected.as_deref());
+        Ok(Answer { headers, body: exchange::Body::of(self, bytes.into()) })
     }
 
     /// An answer of the git protocol; anything else becomes an error.
@@ -196,7 +217,14 @@ impl Http for Bridge {
         base_url: &str,
         headers: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> gix::Result<GetResponse<Part, Part>> {
-        let answer = self.get_following(url, base_url, &header_map(headers)).map_err(gix::Error::from_error)?;
+        let answer = match self.link.advertised.recall(url) {
+            Some(known) => {
+                self.remembered.set(true);
+                self.redirected = known.redirected;
+                Answer { headers: known.headers, body: exchange::Body::of(self, known.body) }
+            }
+            None => self.advertisement(url, base_url, &header_map(headers)).map_err(gix::Error::from_error)?,
+        };
         let exchange = Exchange::answered(answer).shared();
         Ok(GetResponse { headers: Part::headers(&exchange), body: Part::body(&exchange) })
     }

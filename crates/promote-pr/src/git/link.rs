@@ -8,6 +8,7 @@ use egress::{Client, Egress};
 use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::http::Advertised;
 use super::ssh::{Connections, Endpoint};
 use super::{Error, Limits, Remote};
 use crate::names::RepoUrl;
@@ -17,6 +18,8 @@ pub(super) struct Link {
     pub(super) url: RepoUrl,
     pub(super) access: Access,
     pub(super) limits: Limits,
+    /// What the server said in earlier conversations.
+    pub(super) advertised: Arc<Advertised>,
     /// What text of this server must not show.
     pub(super) secrets: Vec<SecretString>,
     /// Names what this user may see of this repository: equal for equal URL, credentials and identity only.
@@ -44,9 +47,10 @@ impl Link {
     ) -> Result<Self, Error> {
         let url = remote.url.clone();
         if url.as_url().scheme() == "ssh" {
-            let cache_key = cache_key(remote)?;
+            let cache_key = cache_key(remote, limits)?;
             let access = Access::Ssh(Endpoint::new(connections, remote, &cache_key)?);
-            return Ok(Self { url, access, limits: limits.clone(), secrets: Vec::new(), cache_key });
+            let (limits, advertised) = (limits.clone(), Arc::default());
+            return Ok(Self { url, access, limits, advertised, secrets: Vec::new(), cache_key });
         }
         let network = |source| Error::Network { url: remote.url.clone(), action: "the connection", source };
         egress.check(url.as_url()).map_err(network)?;
@@ -68,7 +72,9 @@ impl Link {
             }
         };
         let access = Access::Http(Arc::new(HttpAccess { client, authorization }));
-        Ok(Self { cache_key: cache_key(remote)?, url, access, limits: limits.clone(), secrets })
+        let cache_key = cache_key(remote, limits)?;
+        let (limits, advertised) = (limits.clone(), Arc::default());
+        Ok(Self { url, access, limits, advertised, secrets, cache_key })
     }
 }
 
@@ -85,12 +91,15 @@ fn check_credentials(url: &RepoUrl, username: &str, password: &str) -> Result<()
     Err(Error::Credentials { url: url.clone(), reason })
 }
 
-/// A hash over URL, credentials and identity, so that nobody reads through the cache what only others may fetch.
-fn cache_key(remote: &Remote) -> Result<String, Error> {
+/// A hash over URL, credentials and identity, so that nobody reads through the cache what only others may fetch, and
+/// over the length of files up to which the cache is complete.
+fn cache_key(remote: &Remote, limits: &Limits) -> Result<String, Error> {
     let certificate = remote.identity.client_certificate.as_ref();
     let proxy = remote.identity.proxy.as_ref();
+    let file = limits.file.to_be_bytes();
     let ssh = remote.ssh.as_ref();
     let parts = [
+        Some(&file[..]),
         Some(remote.url.as_str().as_bytes()),
         remote.username.as_deref().map(str::as_bytes),
         remote.password.as_ref().map(|password| password.expose_secret().as_bytes()),

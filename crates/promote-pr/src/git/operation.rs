@@ -5,10 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::names::RepoUrl;
+
+/// Work that only computes and reads files takes turns, so that many promotions at once do not take the memory of all of
+/// them at once.
+static TURNS: Semaphore = Semaphore::const_new(4);
+
+/// Waits for a turn, which lasts as long as the returned value lives.
+pub(super) async fn turn() -> Option<SemaphorePermit<'static>> {
+    TURNS.acquire().await.ok()
+}
 
 /// Tells blocking work that it is no longer wanted, and lets it wait for futures.
 pub(super) struct Operation {

@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gix::ObjectId;
 use gix_packetline::PacketLineRef;
@@ -22,6 +23,8 @@ use super::session::{AGENT, Session};
 use super::text::clean;
 use crate::names::BranchName;
 
+/// When to look again at a branch that is where it was, although the server may have got all that it takes to move it.
+const LATER_LOOKS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 /// How much of the text that hooks print is kept, in bytes.
 const MAX_MESSAGES: usize = 16 << 10;
 
@@ -44,24 +47,46 @@ pub(super) enum Outcome {
 }
 
 /// Updates the branch, and looks at it again when the answer leaves open what became of it.
+///
+/// The server itself compares the expected old id under a lock. Where its refs come with what it can do, a look at them
+/// beforehand saves the attempt.
 pub(super) fn push(link: &Arc<Link>, operation: &Arc<Operation>, update: &Update) -> Result<Outcome, Error> {
     let mut session = Session::write(link, operation)?;
     let full_name = update.branch.full_name();
     let new = update.new.as_ref().map(|(id, _)| *id);
-    let actual = session.target(&full_name)?;
-    if actual == new {
-        return Ok(Outcome::Done);
-    }
-    if actual != update.old {
-        return Ok(Outcome::Stale(actual));
+    let remembered = session.remembered;
+    if !remembered {
+        let actual = session.target(&full_name)?;
+        if actual == new {
+            return Ok(Outcome::Done);
+        }
+        if actual != update.old {
+            return Ok(Outcome::Stale(actual));
+        }
     }
     let error = match send(session, update) {
         Ok(()) => return Ok(Outcome::Done),
         Err(error) => error,
     };
-    match Session::read(link, operation).and_then(|mut session| session.target(&full_name)) {
+    let mut pauses = LATER_LOOKS.into_iter();
+    let actual = loop {
+        let looked = Session::list(link, operation, &[&full_name]);
+        let actual = looked.map(|(_, refs)| refs.into_iter().find(|(name, _)| *name == full_name).map(|(_, id)| id));
+        match (&actual, &error, pauses.next()) {
+            // A server whose answer is lost may still be at work.
+            (Ok(actual), Error::Network { .. }, Some(pause)) if *actual == update.old => {
+                operation.wait(tokio::time::sleep(pause));
+            }
+            _ => break actual,
+        }
+    };
+    match actual {
         Ok(actual) if actual == new => Ok(Outcome::Done),
         Ok(actual) if actual != update.old => Ok(Outcome::Stale(actual)),
+        Ok(_) if remembered && error.may_be_of_a_changed_server() => {
+            link.advertised.forget();
+            push(link, operation, update)
+        }
         Ok(_) | Err(_) => Err(error),
     }
 }

@@ -1,5 +1,6 @@
 //! A conversation with a git server: what refs it has, and the objects of one commit.
 
+use std::io::Read as _;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub(super) struct Session {
     pub(super) link: Arc<Link>,
     pub(super) transport: Box<dyn Transport>,
     pub(super) handshake: Handshake,
+    /// Whether what the server can do is what it said in an earlier conversation. Its refs are not known then.
+    pub(super) remembered: bool,
     operation: Arc<Operation>,
     wire: Wire,
     action: &'static str,
@@ -65,7 +68,27 @@ impl Session {
             let format = clean(format, &link.secrets);
             return Err(Error::ObjectFormat { url: link.url.clone(), format });
         }
-        Ok(Self { link: Arc::clone(link), operation: Arc::clone(operation), transport, handshake, wire, action })
+        let remembered = wire.is_remembered();
+        let (link, operation) = (Arc::clone(link), Arc::clone(operation));
+        Ok(Self { link, operation, transport, handshake, remembered, wire, action })
+    }
+
+    /// Opens a conversation for reading and asks for the refs whose full names begin with one of `prefixes`.
+    pub(super) fn list(
+        link: &Arc<Link>,
+        operation: &Arc<Operation>,
+        prefixes: &[&str],
+    ) -> Result<(Self, Vec<(BString, ObjectId)>), Error> {
+        let mut session = Self::read(link, operation)?;
+        let refs = match session.refs(prefixes) {
+            Err(error) if session.remembered && error.may_be_of_a_changed_server() => {
+                link.advertised.forget();
+                session = Self::read(link, operation)?;
+                session.refs(prefixes)?
+            }
+            refs => refs?,
+        };
+        Ok((session, refs))
     }
 
     /// The server's refs whose full names begin with one of `prefixes`, and the objects that they point to.
@@ -101,23 +124,34 @@ impl Session {
     pub(super) fn fetch(mut self, commit: ObjectId, store: &Store) -> Result<(), Error> {
         let repository = store.repository();
         let shallow_file = repository.shallow_file().map_err(|error| store.failure(&self.link, &error))?;
-        let mut wish = Wish { commit, have: store.fetched() };
+        let mut wish = Wish { commit, have: store.fetched(), file: self.link.limits.file };
         let mut pack_came = false;
+        let mut objects = 0;
+        // Without any object there is no base for deltas to look up.
+        let bases = (store.packs() > 0).then(|| repository.objects.clone());
         let pack_options = gix_pack::bundle::write::Options {
             alloc_limit_bytes: usize::try_from(self.link.limits.object).ok(),
             ..Default::default()
         };
+        let limits = self.link.limits.clone();
         self.wire.expect_pack();
         let fetched = gix_protocol::fetch(
             &mut wish,
             |pack, progress, interrupt| {
                 pack_came = true;
+                let mut header = [0; PACK_HEADER];
+                pack.read_exact(&mut header).map_err(gix::Error::from_error)?;
+                objects = count(&header);
+                if objects > limits.objects {
+                    return Err(gix::error::message("too many objects").into());
+                }
+                let mut pack = header.as_slice().chain(pack);
                 let written = gix_pack::Bundle::write_to_directory(
-                    pack,
+                    &mut pack,
                     Some(&store.pack_directory()),
                     progress,
                     interrupt,
-                    Some(repository.objects.clone()),
+                    bases,
                     gix::hash::Kind::Sha1,
                     pack_options,
                 )?;
@@ -147,9 +181,17 @@ impl Session {
                 Ok(())
             }
             Err(error) => Err(self.wire.take_failure().unwrap_or_else(|| {
-                if pack_came && error.is_resource_exhausted() {
-                    let (url, limit) = (self.link.url.clone(), self.link.limits.object);
-                    Error::Limit { url, what: "the length of an object", limit, path: String::new() }
+                let limit = |what, name, limit| Error::Limit {
+                    url: self.link.url.clone(),
+                    what,
+                    name,
+                    limit,
+                    path: String::new(),
+                };
+                if objects > limits.objects {
+                    limit("the number of objects of a pack", "objects", limits.objects)
+                } else if pack_came && error.is_resource_exhausted() {
+                    limit("the length of an object", "object", limits.object)
                 } else if pack_came {
                     store.failure(&self.link, &error)
                 } else {
@@ -190,10 +232,20 @@ fn without_deepen_relative(capabilities: &Capabilities) -> gix::Result<Capabilit
     Ok(Capabilities::from_bytes(&line)?.0)
 }
 
+/// The length of [a pack's header](https://git-scm.com/docs/gitformat-pack).
+const PACK_HEADER: usize = 12;
+
+/// How many objects a pack says that it holds.
+fn count(header: &[u8; PACK_HEADER]) -> u64 {
+    header.last_chunk().map_or(u64::MAX, |count| u32::from_be_bytes(*count).into())
+}
+
 /// Asks for one commit in one round, and says which ones are there already.
 struct Wish {
     commit: ObjectId,
     have: Vec<ObjectId>,
+    /// The longest file that is wanted, in bytes, if the server can leave out others.
+    file: u64,
 }
 
 impl Negotiate for Wish {
@@ -203,6 +255,9 @@ impl Negotiate for Wish {
 
     fn add_wants(&mut self, arguments: &mut Arguments, _known: &[bool]) -> bool {
         arguments.want(self.commit);
+        if arguments.can_use_filter() {
+            arguments.filter(&format!("blob:limit={}", self.file.saturating_add(1)));
+        }
         true
     }
 

@@ -3,17 +3,12 @@
 //! The server proves who it is against the known hosts before it learns anything of us; then the private key is all that
 //! is ever offered to it. One connection carries one conversation at a time, and waits for the next one for a while.
 
-mod known_hosts;
-
-mod host_key;
-
-mod key;
-
-mod connection;
-
 mod channel;
-
+mod connection;
 mod connections;
+mod host_key;
+mod key;
+mod known_hosts;
 
 use std::sync::Arc;
 

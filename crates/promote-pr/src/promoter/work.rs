@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::content;
 use crate::edit;
 use crate::error::Error;
-use crate::git::Remote;
+use crate::git::{Remote, SigningKey};
 use crate::host::{Created, Host, NewPullRequest, PullRequest, PullRequestState};
 use crate::names::BranchName;
 use crate::request::{FileChange, Promotion, Request, State};
@@ -22,6 +22,7 @@ pub(super) struct Work<'a> {
     pub(super) request: &'a Request,
     pub(super) host: Box<dyn Host>,
     pub(super) remote: Remote,
+    pub(super) signing: Option<SigningKey>,
     pub(super) head: BranchName,
     pub(super) prefix: String,
     pub(super) id: Uuid,

@@ -1,4 +1,6 @@
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use egress::{Egress, Identity, Policy};
@@ -58,6 +60,18 @@ impl Bed {
         self.git = Git::new(Egress::new(Policy::default()).unwrap(), cache, limits);
     }
 
+    /// A client as another process would have it beside this one.
+    pub(crate) fn restart_beside(&mut self, limits: Limits) {
+        self.git = Git::new(Egress::new(Policy::default()).unwrap(), self.folder.path().join("cache"), limits);
+    }
+
+    /// Tells another process what to fetch and where to cache it.
+    pub(crate) fn write_config(&self, file: &Path) {
+        let ca = String::from_utf8(self.remote.identity.ca.clone().unwrap()).unwrap();
+        let cache = self.folder.path().join("cache");
+        fs::write(file, format!("{}\n{}\n{ca}", self.remote.url, cache.display())).unwrap();
+    }
+
     pub(crate) async fn fetch(&self) -> Result<Snapshot, Error> {
         self.git.fetch(&self.remote, &main()).await
     }
@@ -75,9 +89,29 @@ impl Bed {
             files: &[(PROD, content.as_bytes())],
             message: "Promote app\n\nPromotion-Id: 1\n",
             author: &author(),
+            committer: None,
+            signing: None,
             when: "2026-01-02T03:04:05.678Z".parse().unwrap(),
         };
-        self.git.commit_and_push(&self.remote, snapshot, change, head, expected).await
+        let pushed = self.git.commit_and_push(&self.remote, snapshot, change, head, expected).await;
+        if let Ok(Pushed::Done(id)) = pushed {
+            let numbers = self.repo.git(&["diff", "--numstat", &format!("{id}~"), &id.to_string()]).await.unwrap();
+            assert_eq!(numbers, format!("1\t1\t{PROD}\n"), "the commit holds more than the edit");
+        }
+        pushed
+    }
+
+    /// The size of the cache directory.
+    pub(crate) fn cached_bytes(&self) -> u64 {
+        fn size(folder: PathBuf) -> u64 {
+            let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+            let sizes = entries.map(|entry| match entry.metadata().unwrap() {
+                metadata if metadata.is_dir() => size(entry.path()),
+                metadata => metadata.len(),
+            });
+            sizes.sum()
+        }
+        size(self.folder.path().join("cache"))
     }
 
     pub(crate) async fn tip(&self, branch: &str) -> CommitId {
@@ -91,7 +125,7 @@ impl Bed {
 
     /// The bare repositories in the cache directory.
     pub(crate) fn stores(&self) -> Vec<PathBuf> {
-        let list = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().map(|entry| entry.unwrap().path());
+        let list = |path: PathBuf| fs::read_dir(path).into_iter().flatten().map(|entry| entry.unwrap().path());
         let homes = list(self.folder.path().join("cache"));
         homes.flat_map(list).filter(|path| path.extension().is_some_and(|extension| extension == "git")).collect()
     }
@@ -100,9 +134,49 @@ impl Bed {
     pub(crate) fn packs(&self) -> Vec<PathBuf> {
         let stores = self.stores();
         assert_eq!(stores.len(), 1, "{stores:?}");
-        let files = std::fs::read_dir(stores[0].join("objects/pack")).unwrap();
+        let files = fs::read_dir(stores[0].join("objects/pack")).unwrap();
         let files = files.map(|entry| entry.unwrap().path());
         files.filter(|path| path.extension().is_some_and(|extension| extension == "pack")).collect()
+    }
+}
+
+impl Drop for Bed {
+    /// The server's repository is sound, whatever a test did to it.
+    fn drop(&mut self) {
+        let check = ["fsck", "--strict", "--full", "--no-progress"];
+        let output = Command::new("git").args(check).current_dir(&self.repo.path).output().unwrap();
+        if !std::thread::panicking() {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+/// A client in another process than the server's.
+pub(crate) struct Attached {
+    git: Git,
+    remote: Remote,
+}
+
+impl Attached {
+    /// Reads what [`Bed::write_config`] wrote.
+    pub(crate) fn read(file: &Path) -> Self {
+        let config = fs::read_to_string(file).unwrap();
+        let mut parts = config.splitn(3, '\n');
+        let [url, cache, ca] = [(); 3].map(|()| parts.next().unwrap());
+        Self {
+            git: Git::new(Egress::new(Policy::default()).unwrap(), cache, Limits::default()),
+            remote: Remote {
+                url: url.parse().unwrap(),
+                identity: Identity { ca: Some(ca.into()), ..Identity::default() },
+                username: Some("x-access-token".to_owned()),
+                password: Some(SecretString::from(TOKEN)),
+                ssh: None,
+            },
+        }
+    }
+
+    pub(crate) async fn fetch(&self) -> Result<Snapshot, Error> {
+        self.git.fetch(&self.remote, &main()).await
     }
 }
 

@@ -3,13 +3,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use futures::future::try_join_all;
-use promote_pr::git::{Error, Limits};
+use promote_pr::git::{CacheLimits, Error, Limits};
 use testbed::git_server::Step;
 
 use crate::bed::{Bed, NEEDLE, PROD};
 
 /// Turns bytes in the middle of a pack over, as a bad disk does. Its length stays.
-fn damage(pack: &Path, from: u64) {
+pub(crate) fn damage(pack: &Path, from: u64) {
     fs::set_permissions(pack, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let file = fs::File::options().read(true).write(true).open(pack).unwrap();
     let mut bytes = vec![0; 24];
@@ -99,12 +99,13 @@ async fn packs_do_not_pile_up() {
 
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn fetches_of_one_repository_wait_for_each_other() {
+async fn fetches_of_one_repository_at_once_share_a_look() {
     let bed = Bed::start().await;
     let tips = try_join_all((0..10).map(|_| bed.fetch())).await.unwrap();
     let tip = bed.tip("main").await;
     assert!(tips.iter().all(|snapshot| snapshot.tip() == tip));
-    assert_eq!(bed.requests(Step::Fetch).len(), 11, "refs each time, one pack");
+    let requests = bed.requests(Step::Fetch).len();
+    assert!(requests <= 3, "{requests}: refs for the first, refs for all others, one pack");
     assert_eq!(bed.packs().len(), 1);
 }
 
@@ -120,4 +121,73 @@ async fn another_user_does_not_read_from_the_cache() {
     for store in bed.stores() {
         assert!(!store.display().to_string().contains(testbed::git_server::TOKEN));
     }
+}
+
+/// The bytes of one cached repository, as the limit counts them.
+async fn size_of_one() -> u64 {
+    let bed = Bed::start().await;
+    bed.fetch().await.unwrap();
+    bed.cached_bytes()
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn what_was_used_longest_ago_goes_first() {
+    let one = size_of_one().await;
+    for cache in [
+        CacheLimits { bytes: one * 7 / 2, ..CacheLimits::default() },
+        CacheLimits { repositories: 3, ..CacheLimits::default() },
+    ] {
+        let mut bed = Bed::with_limits(Limits { cache: cache.clone(), ..Limits::default() }).await;
+        let user = |name: &str| {
+            let mut remote = bed.remote.clone();
+            remote.username = Some(name.to_owned());
+            remote
+        };
+        let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(user);
+        let fetch = async |bed: &Bed, remote| bed.git.fetch(remote, &crate::bed::main()).await.unwrap();
+        let packs = |bed: &Bed| bed.requests(Step::Fetch).iter().filter(|request| request.sent > 400).count();
+        for remote in [&a, &b, &c, &a] {
+            fetch(&bed, remote).await;
+        }
+        assert_eq!((bed.stores().len(), packs(&bed)), (3, 3));
+        fetch(&bed, &d).await;
+        assert_eq!(bed.stores().len(), 3);
+        for remote in [&a, &c, &d] {
+            fetch(&bed, remote).await;
+        }
+        assert_eq!(packs(&bed), 4, "b has gone, the others have not");
+
+        // What somebody reads stays, whoever reads it.
+        let read = fetch(&bed, &b).await;
+        assert_eq!(bed.stores().len(), 3);
+        let limits = Limits { cache: CacheLimits { repositories: 1, ..cache }, ..Limits::default() };
+        let first = bed.git.clone();
+        bed.restart_beside(limits);
+        fetch(&bed, &e).await;
+        assert_eq!(bed.stores().len(), 4, "those of the other process, and the own one");
+        drop(first);
+        fetch(&bed, &a).await;
+        assert_eq!(bed.stores().len(), 2, "the one that is read, and the one that was used last");
+        assert_eq!(read.files_containing(NEEDLE).await.unwrap().files.len(), 2);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn what_was_fetched_with_a_replaced_token_does_not_stay() {
+    let idle = std::time::Duration::from_secs(3600);
+    let cache = CacheLimits { idle, ..CacheLimits::default() };
+    let mut bed = Bed::with_limits(Limits { cache, ..Limits::default() }).await;
+    bed.fetch().await.unwrap();
+    let old = bed.stores().remove(0);
+    let lock = fs::File::options().write(true).open(old.with_file_name("lock")).unwrap();
+    let used = lock.metadata().unwrap().modified().unwrap();
+    lock.set_modified(used - 2 * idle).unwrap();
+
+    bed.server.set_token("rotated");
+    bed.remote.password = Some("rotated".into());
+    bed.fetch().await.unwrap();
+    assert!(!old.exists());
+    assert_eq!(bed.stores().len(), 1);
 }

@@ -1,13 +1,14 @@
 //! The git module against the real `git http-backend` over TLS, with what goes wrong on the way.
 
-#[cfg(test)]
-mod bed;
+#![cfg(test)]
 
-#[cfg(test)]
+mod bed;
 mod cache;
-#[cfg(test)]
+mod cuts;
 mod faults;
-#[cfg(test)]
 mod fetch;
-#[cfg(test)]
+mod killed;
+mod large;
 mod push;
+mod shared;
+mod signing;

@@ -1,4 +1,4 @@
-use promote_pr::git::{Change, Deleted, Error, Pushed};
+use promote_pr::git::{Change, Deleted, Error, Limits, Pushed};
 use testbed::git_server::{Change as Put, Hook, Step};
 use testbed::{Fault, Hold, Rule, When};
 
@@ -52,12 +52,16 @@ async fn a_new_branch_holds_exactly_the_edit() {
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn pushing_again_changes_nothing() {
-    let bed = Bed::start().await;
+    let mut bed = Bed::start().await;
     let base = bed.fetch().await.unwrap();
     let first = done(bed.push(&base, "2.0.0", &branch("b"), None).await.unwrap());
     let second = done(bed.push(&base, "2.0.0", &branch("b"), None).await.unwrap());
     assert_eq!(first, second);
-    assert_eq!(bed.requests(Step::Push).len(), 1);
+    bed.restart(Limits::default());
+    let third = done(bed.push(&base, "2.0.0", &branch("b"), None).await.unwrap());
+    assert_eq!(first, third);
+    assert_eq!(bed.requests(Step::Push).len(), 2, "the third was seen to be there already");
+    assert_eq!(bed.repo.log("main..b").await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -115,7 +119,7 @@ async fn two_writers_lose_no_update() {
     bed.repo.set_branch("b", "main").await.unwrap();
     let head = branch("b");
     let write = async |writer: &str| {
-        for round in 0..10 {
+        for round in 0..50 {
             loop {
                 let base = bed.git.fetch(&bed.remote, &head).await.unwrap();
                 let tag = format!("{writer}.{round}");
@@ -128,7 +132,7 @@ async fn two_writers_lose_no_update() {
         }
     };
     tokio::join!(write("one"), write("two"));
-    assert_eq!(bed.repo.log("main..b").await.unwrap().len(), 20);
+    assert_eq!(bed.repo.log("main..b").await.unwrap().len(), 100);
     bed.repo.fsck().await.unwrap();
 }
 
@@ -195,6 +199,8 @@ async fn only_regular_files_are_changed() {
             files: &[(path, content)],
             message: "m",
             author: &author(),
+            committer: None,
+            signing: None,
             when: "2026-01-01T00:00:00Z".parse().unwrap(),
         };
         bed.git.commit_and_push(&bed.remote, &base, change, &branch("b"), None).await
@@ -225,7 +231,7 @@ async fn a_changed_file_keeps_its_mode() {
     assert_eq!(base.files_containing(NEEDLE).await.unwrap().files.len(), 3);
     let files: [(&str, &[u8]); 2] = [("run.json", b"x"), (PROD, b"y")];
     let when = "2026-01-01T00:00:00Z".parse().unwrap();
-    let change = Change { files: &files, message: "m", author: &author(), when };
+    let change = Change { files: &files, message: "m", author: &author(), committer: None, signing: None, when };
     done(bed.git.commit_and_push(&bed.remote, &base, change, &branch("b"), None).await.unwrap());
     let raw = git(&["diff", "--raw", "--no-renames", "main", "b"]).await;
     let modes: Vec<&str> = raw.lines().map(|line| line.split_at(14).0).collect();
@@ -244,6 +250,8 @@ async fn authors_that_would_break_the_commit() {
             files: &[(PROD, b"x")],
             message: "m",
             author: &author,
+            committer: None,
+            signing: None,
             when: "2026-01-01T00:00:00Z".parse().unwrap(),
         };
         let error = bed.git.commit_and_push(&bed.remote, &base, change, &branch("b"), None).await.unwrap_err();
@@ -253,6 +261,8 @@ async fn authors_that_would_break_the_commit() {
         files: &[(PROD, b"x")],
         message: "Subject\0\n\nBody\r\n\n\n",
         author: &author(),
+        committer: None,
+        signing: None,
         when: "1969-12-31T23:59:59Z".parse().unwrap(),
     };
     done(bed.git.commit_and_push(&bed.remote, &base, change, &branch("b"), None).await.unwrap());

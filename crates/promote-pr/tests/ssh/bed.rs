@@ -97,6 +97,8 @@ impl Bed {
             files: &[(PROD, content.as_bytes())],
             message: "Promote app\n\nPromotion-Id: 1\n",
             author: &author,
+            committer: None,
+            signing: None,
             when: "2026-01-02T03:04:05Z".parse().unwrap(),
         };
         self.git.commit_and_push(remote, snapshot, change, &branch(head), expected).await

@@ -1,19 +1,27 @@
+use std::fs;
 use std::ops::Not as _;
+use std::path::Path;
 
+use super::home::is_whole;
 use super::*;
 
 const PACK: &str = "objects/pack/pack-0123456789012345678901234567890123456789";
 
 /// The path of the store that a process would use now.
 fn path(cache: &Path) -> PathBuf {
-    let mut entry = Entry { prefix: cache.join("key"), store: None, busy: false };
+    let mut entry = Entry { prefix: cache.join("key"), store: None, busy: false, grown: false };
     entry.with_store(|_, store| Ok(store.path.clone())).unwrap()
 }
 
-/// A file that ends as a pack or an index does whose pack has this checksum.
+/// A file that ends as a pack does with this checksum, or the index of such a pack, without any object.
 fn ending(file: &str, checksum: u8) -> Vec<u8> {
-    let own: &[u8] = if file.ends_with(".idx") { &[9; 20] } else { &[] };
-    [&[checksum; 20], own].concat()
+    if !file.ends_with(".idx") {
+        return vec![checksum; 20];
+    }
+    let index = [&b"\xfftOc\0\0\0\x02"[..], &[0; 1024], &[checksum; 20]].concat();
+    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    hasher.update(&index);
+    [&index, hasher.try_finalize().unwrap().as_slice()].concat()
 }
 
 /// Puts `files` into the store that an earlier process left, and says whether it is used again.
@@ -52,6 +60,12 @@ fn a_pack_that_was_cut_off_is_not_used() {
         fs::write(left.join(format!("{PACK}.idx")), ending(".idx", 1)).unwrap();
         assert_eq!(is_whole(&left), expect);
     }
+    let left = path(cache.path());
+    let mut index = ending(".idx", 1);
+    index[100] ^= 1;
+    fs::write(left.join(format!("{PACK}.pack")), ending(".pack", 1)).unwrap();
+    fs::write(left.join(format!("{PACK}.idx")), index).unwrap();
+    assert!(!is_whole(&left), "an index with a turned bit");
 }
 
 #[test]
@@ -66,7 +80,7 @@ fn a_store_that_does_not_open_is_not_used() {
 #[test]
 fn processes_use_slots_of_their_own() {
     let cache = tempfile::tempdir().unwrap();
-    let entry = || Entry { prefix: cache.path().join("key"), store: None, busy: false };
+    let entry = || Entry { prefix: cache.path().join("key"), store: None, busy: false, grown: false };
     let (mut one, mut two) = (entry(), entry());
     let path_of = |entry: &mut Entry| entry.with_store(|_, store| Ok(store.path.clone())).unwrap();
     assert_eq!(path_of(&mut one), cache.path().join("key-0/0.git"));
@@ -79,7 +93,7 @@ fn processes_use_slots_of_their_own() {
 #[test]
 fn an_old_store_stays_until_nobody_reads_it() {
     let cache = tempfile::tempdir().unwrap();
-    let mut entry = Entry { prefix: cache.path().join("key"), store: None, busy: false };
+    let mut entry = Entry { prefix: cache.path().join("key"), store: None, busy: false, grown: false };
     let old = entry.with_store(|_, store| Ok(store)).unwrap();
     old.set_broken();
     let new = entry.with_store(|_, store| Ok(store)).unwrap();
@@ -93,7 +107,7 @@ fn an_old_store_stays_until_nobody_reads_it() {
 #[test]
 fn a_panic_has_the_store_made_new() {
     let cache = tempfile::tempdir().unwrap();
-    let mut entry = Entry { prefix: cache.path().join("key"), store: None, busy: false };
+    let mut entry = Entry { prefix: cache.path().join("key"), store: None, busy: false, grown: false };
     let old = entry.with_store(|_, store| Ok(store.path.clone())).unwrap();
     let panic = std::panic::AssertUnwindSafe(|| entry.with_store::<()>(|_, _| panic!("as the test wants")));
     std::panic::catch_unwind(panic).unwrap_err();
@@ -114,7 +128,7 @@ fn only_the_own_user_reads_the_cache() {
 fn an_unusable_directory_is_named() {
     let cache = tempfile::tempdir().unwrap();
     fs::write(cache.path().join("key-0"), "").unwrap();
-    let mut entry = Entry { prefix: cache.path().join("key"), store: None, busy: false };
+    let mut entry = Entry { prefix: cache.path().join("key"), store: None, busy: false, grown: false };
     let error = entry.with_store(|_, store| Ok(store.path.clone())).unwrap_err();
     assert!(error.to_string().contains("key-0"), "{error}");
 }

@@ -144,6 +144,11 @@ impl Body {
     pub(super) fn new(bridge: &Bridge, rest: egress::Body) -> Self {
         Self { bridge: bridge.clone(), rest: Some(rest), chunk: Bytes::new() }
     }
+
+    /// A body that is there already.
+    pub(super) fn of(bridge: &Bridge, bytes: Bytes) -> Self {
+        Self { bridge: bridge.clone(), rest: None, chunk: bytes }
+    }
 }
 
 impl Read for Body {

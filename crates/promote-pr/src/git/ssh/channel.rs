@@ -18,9 +18,8 @@ use crate::git::error::Cause;
 use crate::git::link::Link;
 use crate::git::operation::Operation;
 use crate::git::text::clean;
+use crate::git::wire::Expected;
 
-/// The longest answer that is not a pack, with what is said beside it, in bytes: the refs of a very large repository.
-const MAX_LISTING: u64 = 32 << 20;
 /// How much is kept of what the server sends while we write and do not read, in bytes.
 const MAX_UNREAD: usize = 4 << 20;
 /// How much is kept of what the server says beside the protocol, in bytes.
@@ -61,6 +60,8 @@ struct Inbox {
     unread: VecDeque<Bytes>,
     unread_length: usize,
     received: u64,
+    expected: Expected,
+    /// The most bytes of that, with what is said beside it.
     longest: u64,
     end: Option<End>,
     said: Vec<u8>,
@@ -107,7 +108,8 @@ impl Stream {
                 unread: VecDeque::new(),
                 unread_length: 0,
                 received: 0,
-                longest: MAX_LISTING,
+                expected: Expected::Listing,
+                longest: link.limits.listing,
                 end: None,
                 said: Vec::new(),
                 exit: None,
@@ -121,6 +123,7 @@ impl Stream {
     pub(in crate::git) fn expect_pack(&self) {
         let mut state = self.0.borrow_mut();
         state.inbox.received = 0;
+        state.inbox.expected = Expected::Pack;
         state.inbox.longest = state.link.limits.pack;
     }
 
@@ -214,10 +217,7 @@ impl State {
             Stop::Cancelled => Some(Error::Deadline { url, deadline: self.link.limits.deadline }),
             Stop::Ended | Stop::Refused => self.verdict(),
             Stop::Lost => Some(self.lost()),
-            Stop::TooLong => {
-                let what = "the length of what the server sends, in bytes,";
-                Some(Error::Limit { url, what, limit: self.inbox.longest, path: String::new() })
-            }
+            Stop::TooLong => Some(self.inbox.expected.too_long(&self.link)),
             Stop::Unread => {
                 let source = Cause("the server sends without reading".to_owned());
                 Some(Error::Protocol { url, action, source })
