@@ -1,6 +1,7 @@
 //! Measurements, each of one subject: `cargo xtask bench edit`.
 
 pub mod edit;
+pub mod git;
 
 use std::fmt;
 use std::hint::black_box;
@@ -13,6 +14,8 @@ use anyhow::ensure;
 pub enum Bench {
     /// The edit engine: screening, one manifest, many files, large files
     Edit(edit::Args),
+    /// A promotion's git part on a repository of 20,000 files, beside the git program
+    Git(git::Args),
 }
 
 pub fn run(bench: &Bench) -> anyhow::Result<()> {
@@ -21,6 +24,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
     }
     match bench {
         Bench::Edit(args) => edit::run(args),
+        Bench::Git(args) => git::run(args),
     }
 }
 
@@ -41,13 +45,17 @@ impl Times {
     /// Runs the work once to warm up, and then so often.
     pub fn of<T>(runs: usize, mut work: impl FnMut() -> T) -> Self {
         black_box(work());
-        let mut times: Vec<_> = (0..runs)
+        let times = (0..runs)
             .map(|_| {
                 let started = Instant::now();
                 black_box(work());
                 started.elapsed()
             })
             .collect();
+        Self::from(times)
+    }
+
+    pub fn from(mut times: Vec<Duration>) -> Self {
         times.sort();
         Self(times)
     }
