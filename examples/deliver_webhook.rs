@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use egress::{Egress, Identity, Policy, Retry};
+use egress::{Egress, Guard, Identity, IpNet, Policy, Retry};
 use jiff::Timestamp;
 use promote_webhook::{Delivery, Event, Pipeline, deliver, schedule};
 use secrecy::SecretString;
@@ -31,12 +31,17 @@ struct Args {
     /// PEM bundle of certificate authorities to trust in addition to the system's
     #[arg(long)]
     ca_file: Option<PathBuf>,
+    /// Addresses to call although they are refused by themselves, such as 127.0.0.0/8
+    #[arg(long)]
+    egress_allow: Vec<IpNet>,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let egress = Egress::new(Policy { extra_ca: args.ca_file.map(std::fs::read).transpose()?, ..Policy::default() })?;
+    let guard = Guard { allow: args.egress_allow, ..Guard::default() };
+    let extra_ca = args.ca_file.map(std::fs::read).transpose()?;
+    let egress = Egress::new(Policy { guard, extra_ca, ..Policy::default() })?;
     let client = egress.client(&Identity::default())?;
     let name = [&args.namespace, &args.pipeline, &args.environment, &args.version].map(String::as_str);
     // The same promotion has the same id whenever it is delivered, so that the receiver knows it again.

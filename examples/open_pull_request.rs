@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use egress::{Egress, Policy};
+use egress::{Egress, Guard, IpNet, Policy};
 use promote_pr::edit::{Target, Update};
 use promote_pr::host::Provider;
 use promote_pr::{BranchName, Credentials, Key, Options, Promoter, RepoUrl, Request};
@@ -35,12 +35,17 @@ struct Args {
     /// PEM bundle of certificate authorities to trust in addition to the system's
     #[arg(long)]
     ca_file: Option<PathBuf>,
+    /// Addresses to call although they are refused by themselves, such as 127.0.0.0/8
+    #[arg(long)]
+    egress_allow: Vec<IpNet>,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let egress = Egress::new(Policy { extra_ca: args.ca_file.map(std::fs::read).transpose()?, ..Policy::default() })?;
+    let guard = Guard { allow: args.egress_allow, ..Guard::default() };
+    let extra_ca = args.ca_file.map(std::fs::read).transpose()?;
+    let egress = Egress::new(Policy { guard, extra_ca, ..Policy::default() })?;
     let cache = tempfile::tempdir()?;
     let promoter = Promoter::new(egress, Options::new(cache.path()));
 

@@ -61,6 +61,8 @@ async fn open_pull_request() -> Result<()> {
         "gitea",
         "--ca-file",
         ca.to_str().unwrap(),
+        "--egress-allow",
+        "127.0.0.0/8",
     ];
     let first = prints(env!("CARGO_BIN_EXE_open_pull_request"), &args, &bed.gitea.token).await;
     let pulls = bed.gitea.pulls(&repo).await?;
@@ -81,6 +83,7 @@ async fn deliver_webhook() -> Result<()> {
     receiver.script([Fault::status(StatusCode::SERVICE_UNAVAILABLE)]);
     let (url, ca) = (receiver.url(), ca.certificate_path());
     let args = [url.as_str(), "default", "podinfo", "prod", "6.3.0", "--ca-file", ca.to_str().unwrap()];
+    let args = [args.as_slice(), &["--egress-allow", "127.0.0.0/8"]].concat();
     let printed = prints(env!("CARGO_BIN_EXE_deliver_webhook"), &args, "a key to sign with").await;
     assert!(printed.starts_with("attempt 1: ") && printed.ends_with("delivered in attempt 2: 202\n"), "{printed}");
     let received = receiver.wait_for(2, Duration::from_secs(5)).await?;

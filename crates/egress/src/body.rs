@@ -41,6 +41,16 @@ impl Body {
         }
         Ok(None)
     }
+
+    fn count(&mut self, frame: reqwest::Result<Frame<Bytes>>) -> Result<Frame<Bytes>, Error> {
+        let frame = frame.map_err(|error| Error::from_reqwest(error, &self.peer.to_string(), self.limits.deadline))?;
+        let length = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
+        self.left = self
+            .left
+            .checked_sub(length)
+            .ok_or_else(|| Error::TooLong { peer: self.peer.to_string(), limit: self.limits.body })?;
+        Ok(frame)
+    }
 }
 
 impl http_body::Body for Body {
@@ -52,16 +62,8 @@ impl http_body::Body for Body {
             return Poll::Pending;
         };
         Poll::Ready(frame.map(|frame| {
-            let frame =
-                frame.map_err(|error| Error::from_reqwest(error, &self.peer.to_string(), self.limits.deadline))?;
-            let length = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
-            match self.left.checked_sub(length) {
-                Some(left) => self.left = left,
-                None => {
-                    return Err(Error::TooLong { peer: self.peer.to_string(), limit: self.limits.body });
-                }
-            }
-            Ok(frame)
+            let counted = self.count(frame);
+            counted.inspect_err(|error| self.peer.failed(error))
         }))
     }
 

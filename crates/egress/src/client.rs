@@ -11,7 +11,14 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use url::Url;
 
-use crate::{body::Body, error, error::Error};
+use crate::{
+    body::Body,
+    calls::{Calls, Outcome},
+    error,
+    error::Error,
+    guard::Guard,
+    system::SystemProxy,
+};
 
 /// How long an answer may take and how long it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,26 +42,37 @@ impl Default for Limits {
 /// request's body.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
-    allow_http: bool,
-    via: Option<Arc<str>>,
+    parts: Arc<Parts>,
     limits: Limits,
 }
 
+/// What the clones of a client share.
+pub(crate) struct Parts {
+    /// To the server, or through the identity's proxy, at addresses that the guard lets through.
+    pub(crate) direct: reqwest::Client,
+    /// Through the operator's proxy, at whichever address that is.
+    pub(crate) system: Option<(Arc<SystemProxy>, reqwest::Client)>,
+    /// The identity's proxy.
+    pub(crate) via: Option<String>,
+    pub(crate) allow_http: bool,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) calls: Arc<Calls>,
+}
+
 impl Client {
-    pub(crate) fn new(http: reqwest::Client, allow_http: bool, via: Option<String>) -> Self {
-        Self { http, allow_http, via: via.map(Arc::from), limits: Limits::default() }
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), limits: Limits::default() }
     }
 
     /// The same client with other limits.
     pub fn with_limits(&self, limits: Limits) -> Self {
-        Self { limits, ..self.clone() }
+        Self { parts: Arc::clone(&self.parts), limits }
     }
 
     /// Sends a request once and reads the whole answer. Redirects and error statuses are answers.
     ///
     /// # Errors
-    /// [`Error::Url`] or [`Error::Request`] before anything is sent; [`Error::Connect`] if it did not arrive;
+    /// [`Error::Url`], [`Error::Denied`] or [`Error::Request`] before anything is sent; [`Error::Connect`] if it did not arrive;
     /// [`Error::Broken`], [`Error::Deadline`] or [`Error::TooLong`] if it may have arrived.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         let (head, body) = self.stream(request).await?.into_parts();
@@ -70,21 +88,35 @@ impl Client {
             peer: "a relative or invalid URL".to_owned(),
             problem: "it names no host",
         })?;
-        check(&url, self.allow_http)?;
-        let peer = Peer { name: error::peer(&url).into(), via: self.via.clone() };
-        let fail = |error| Error::from_reqwest(error, &peer.to_string(), self.limits.deadline);
-
         let method = request.method().clone();
-        let mut request = reqwest::Request::try_from(request).map_err(fail)?;
-        *request.timeout_mut() = Some(self.limits.deadline);
-        let response = self.http.execute(request).await.map_err(fail)?;
+        let name = error::peer(&url);
+        let answer = self.answer(&url, request).await;
+        let outcome = Outcome::of(answer.as_ref().map(|answer| Some(answer.status())));
+        self.parts.calls.note(&name, outcome);
         tracing::debug!(
             http.request.method = %method,
-            http.response.status_code = response.status().as_u16(),
-            server.address = %peer,
-            "answered",
+            server.address = name,
+            http.response.status_code = answer.as_ref().ok().map(|answer| answer.status().as_u16()),
+            outcome = outcome.as_str(),
+            "called",
         );
+        answer
+    }
 
+    async fn answer(&self, url: &Url, request: Request<Bytes>) -> Result<Response<Body>, Error> {
+        let Parts { direct, system, via, allow_http, guard, calls } = self.parts.as_ref();
+        check(url, *allow_http, guard)?;
+        let by_system = system.as_ref().and_then(|(system, http)| Some((system.for_url(request.uri())?, http)));
+        let (via, http) = match by_system {
+            Some((proxy, http)) => (Some(proxy), http),
+            None => (via.clone(), direct),
+        };
+        let peer = Peer { name: error::peer(url).into(), via: via.map(Arc::from), calls: Arc::clone(calls) };
+        let fail = |error| Error::from_reqwest(error, &peer.to_string(), self.limits.deadline);
+
+        let mut request = reqwest::Request::try_from(request).map_err(fail)?;
+        *request.timeout_mut() = Some(self.limits.deadline);
+        let response = http.execute(request).await.map_err(fail)?;
         let (head, body) = Response::from(response).into_parts();
         Ok(Response::from_parts(head, Body::new(body, self.limits, peer)?))
     }
@@ -118,7 +150,7 @@ where
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("via", &self.via).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Client").field("via", &self.parts.via).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
@@ -127,6 +159,14 @@ impl fmt::Debug for Client {
 pub(crate) struct Peer {
     name: Arc<str>,
     via: Option<Arc<str>>,
+    calls: Arc<Calls>,
+}
+
+impl Peer {
+    /// Counts an answer whose body failed.
+    pub(crate) fn failed(&self, error: &Error) {
+        self.calls.note(&self.name, Outcome::of(Err(error)));
+    }
 }
 
 impl fmt::Display for Peer {
@@ -139,7 +179,7 @@ impl fmt::Display for Peer {
     }
 }
 
-pub(crate) fn check(url: &Url, allow_http: bool) -> Result<(), Error> {
+pub(crate) fn check(url: &Url, allow_http: bool, guard: &Guard) -> Result<(), Error> {
     let refuse = |problem| Err(Error::Url { peer: error::peer(url), problem });
     match url.scheme() {
         "https" => {}
@@ -147,11 +187,11 @@ pub(crate) fn check(url: &Url, allow_http: bool) -> Result<(), Error> {
         "http" => return refuse("plain http is not allowed; use https"),
         _ => return refuse("its scheme is not https"),
     }
-    if url.host_str().is_none_or(str::is_empty) {
+    let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
         return refuse("it names no host");
-    }
+    };
     if !url.username().is_empty() || url.password().is_some() {
         return refuse("user name and password do not belong in a URL; put them in a Secret");
     }
-    Ok(())
+    guard.check_literal(host).map_err(|denied| Error::denied(error::peer(url), denied))
 }

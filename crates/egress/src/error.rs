@@ -1,6 +1,8 @@
-use std::{fmt, time::Duration};
+use std::{fmt, io, net::IpAddr, time::Duration};
 
 use url::Url;
+
+use crate::guard::Denied;
 
 /// Why a client could not be made, or a call failed. An answer with an error status is not an [`Error`].
 ///
@@ -45,6 +47,16 @@ pub enum Error {
         peer: String,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// A host whose address is not called, by [`Guard`](crate::Guard). Nothing was sent.
+    #[error("{peer} is not called: {address} is {why}; only the operator can allow it, with --egress-allow")]
+    Denied {
+        /// Scheme, host and port, or those of the proxy.
+        peer: String,
+        /// The address.
+        address: IpAddr,
+        /// What the address is.
+        why: &'static str,
     },
     /// A request that is no valid HTTP, or whose body could not be read.
     #[error("the request to {peer} cannot be sent")]
@@ -111,15 +123,22 @@ impl Error {
             | Self::Proxy { .. }
             | Self::Tls { .. }
             | Self::Url { .. }
+            | Self::Denied { .. }
             | Self::Request { .. }
             | Self::TooLong { .. } => Retry::Never,
             Self::Connect { .. } | Self::Broken { .. } | Self::Deadline { .. } => Retry::Later,
         }
     }
 
+    pub(crate) fn denied(peer: String, denied: Denied) -> Self {
+        Self::Denied { peer, address: denied.address, why: denied.why }
+    }
+
     pub(crate) fn from_reqwest(error: reqwest::Error, peer: &str, deadline: Duration) -> Self {
         let peer = peer.to_owned();
-        if error.is_connect() {
+        if let Some(denied) = denied(&error) {
+            Self::denied(peer, denied)
+        } else if error.is_connect() {
             Self::Connect { peer, source: error.into() }
         } else if error.is_timeout() {
             Self::Deadline { peer, deadline }
@@ -131,18 +150,42 @@ impl Error {
     }
 }
 
+fn denied(error: &reqwest::Error) -> Option<Denied> {
+    let mut cause: &dyn std::error::Error = error;
+    loop {
+        if let Some(denied) = cause.downcast_ref::<Denied>() {
+            return Some(*denied);
+        }
+        cause = cause.source()?;
+    }
+}
+
 /// The innermost reason of a failure in the HTTP stack, such as "Connection refused", without the layers around it.
-pub struct Cause(reqwest::Error);
+pub struct Cause(Reason);
+
+enum Reason {
+    Http(reqwest::Error),
+    Io(io::Error),
+}
 
 impl From<reqwest::Error> for Cause {
     fn from(error: reqwest::Error) -> Self {
-        Self(error.without_url())
+        Self(Reason::Http(error.without_url()))
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        Self(Reason::Io(error))
     }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut innermost: &dyn std::error::Error = &self.0;
+        let mut innermost: &dyn std::error::Error = match &self.0 {
+            Reason::Http(error) => error,
+            Reason::Io(error) => error,
+        };
         while let Some(source) = innermost.source() {
             innermost = source;
         }
@@ -152,7 +195,10 @@ impl fmt::Display for Cause {
 
 impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        match &self.0 {
+            Reason::Http(error) => fmt::Debug::fmt(error, f),
+            Reason::Io(error) => fmt::Debug::fmt(error, f),
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+pub(crate) mod dns;
+mod guarded;
 mod server;
 
 use std::{error::Error as _, time::Instant};
@@ -19,8 +21,14 @@ fn trusting(ca: &Ca) -> Identity {
     Identity { ca: Some(ca.pem()), ..Identity::default() }
 }
 
+/// The servers of the tests are on loopback, which nobody reaches without being allowed to.
+fn policy() -> Policy {
+    let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Guard::default() };
+    Policy { guard, ..Policy::default() }
+}
+
 fn client(identity: &Identity) -> Client {
-    Egress::new(Policy::default()).unwrap().client(identity).unwrap()
+    Egress::new(policy()).unwrap().client(identity).unwrap()
 }
 
 fn get(url: &Url, path: &str) -> Request<Bytes> {
@@ -53,8 +61,8 @@ async fn an_answer_comes_whole() {
 
 #[tokio::test]
 async fn urls_that_are_never_called() {
-    let strict = Egress::new(Policy::default()).unwrap();
-    let lax = Egress::new(Policy { allow_http: true, ..Policy::default() }).unwrap();
+    let strict = Egress::new(policy()).unwrap();
+    let lax = Egress::new(Policy { allow_http: true, ..policy() }).unwrap();
     let check = |egress: &Egress, url: &str, expect: Result<(), &str>| {
         let result = egress.check(&Url::parse(url).unwrap());
         assert_eq!(result.as_ref().map_err(ToString::to_string), expect.as_ref().map_err(|text| (*text).to_owned()));
@@ -167,8 +175,8 @@ async fn only_the_right_server_is_trusted() {
     let (ca, stranger) = (Ca::new(), Ca::new());
     let server = Server::start(&ca, Answer::ok("")).await;
     let misnamed = Server::start_with(&ca, "other.example", None, Answer::ok("")).await;
-    let operator = Egress::new(Policy { extra_ca: Some(ca.pem()), ..Policy::default() }).unwrap();
-    let nobody = Egress::new(Policy::default()).unwrap();
+    let operator = Egress::new(Policy { extra_ca: Some(ca.pem()), ..policy() }).unwrap();
+    let nobody = Egress::new(policy()).unwrap();
 
     for client in [
         nobody.client(&trusting(&ca)).unwrap(),
@@ -195,11 +203,11 @@ fn ca_bundles_that_trust_nothing_are_refused() {
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let key = Ca::new().issue("localhost").1;
     for pem in ["", "garbage", broken, &key, &format!("{good}{broken}")] {
-        let error = Egress::new(Policy { extra_ca: Some(pem.into()), ..Policy::default() }).unwrap_err();
+        let error = Egress::new(Policy { extra_ca: Some(pem.into()), ..policy() }).unwrap_err();
         assert!(matches!(error, Error::Ca { whose: "the operator's", .. }), "{error:?}");
         assert_eq!(error.retry(), Retry::Never);
         let identity = Identity { ca: Some(pem.into()), ..Identity::default() };
-        let error = Egress::new(Policy::default()).unwrap().client(&identity).unwrap_err();
+        let error = Egress::new(policy()).unwrap().client(&identity).unwrap_err();
         assert!(text(&error).starts_with("the identity's CA bundle cannot be used: "), "{}", text(&error));
     }
 }
@@ -216,7 +224,7 @@ async fn a_client_certificate_is_shown_to_who_asks() {
     client(&with(&certificate, &key)).send(get(&server.url, "/")).await.unwrap();
     client(&trusting(&ca)).send(get(&server.url, "/")).await.unwrap_err();
 
-    let egress = Egress::new(Policy::default()).unwrap();
+    let egress = Egress::new(policy()).unwrap();
     let error = egress.client(&with(&certificate, "no key")).unwrap_err();
     assert!(matches!(error, Error::ClientCertificate { .. }), "{error:?}");
     let error = egress.client(&with(&certificate, &clients.issue("you").1)).unwrap_err();
@@ -272,7 +280,7 @@ async fn an_unreachable_server_is_named_without_secrets() {
 
 #[tokio::test]
 async fn clients_are_kept_by_identity_and_bounded() {
-    let egress = Egress::new(Policy::default()).unwrap();
+    let egress = Egress::new(policy()).unwrap();
     let ca = Ca::new();
     let kept = |egress: &Egress| egress.shared.clients.lock().unwrap().len();
     for _ in 0..3 {
@@ -320,7 +328,7 @@ async fn the_environments_proxy_is_used_only_if_asked_for() {
     let task = std::env::var(TASK);
     if let Ok(task) = task {
         let [system_proxy, url, pem] = task.splitn(3, '\n').collect::<Vec<_>>()[..] else { panic!("{task}") };
-        let policy = Policy { system_proxy: system_proxy == "true", extra_ca: Some(pem.into()), ..Policy::default() };
+        let policy = Policy { system_proxy: system_proxy == "true", extra_ca: Some(pem.into()), ..policy() };
         let client = Egress::new(policy).unwrap().client(&trusting(&Ca::new())).unwrap();
         client.send(get(&Url::parse(url).unwrap(), "/")).await.unwrap();
         return;

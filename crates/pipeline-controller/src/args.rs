@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use egress::IpNet;
 use promote_pr::edit::Limits;
 
 pub use self::git::GitArgs;
@@ -37,6 +38,14 @@ pub struct Args {
     /// Allow repositories and webhooks over plain http; credentials are never sent over it
     #[arg(long, env = "PIPELINE_CONTROLLER_INSECURE_ALLOW_HTTP")]
     pub insecure_allow_http: bool,
+
+    /// Addresses that are called although they are refused by themselves (loopback, link-local, cloud metadata, the API server) or by --egress-deny, for example 10.1.2.3/32; may be given more than once
+    #[arg(long, env = "PIPELINE_CONTROLLER_EGRESS_ALLOW", value_delimiter = ',', value_name = "CIDR")]
+    pub egress_allow: Vec<IpNet>,
+
+    /// Further addresses that are not called, for example 10.0.0.0/8; may be given more than once
+    #[arg(long, env = "PIPELINE_CONTROLLER_EGRESS_DENY", value_delimiter = ',', value_name = "CIDR")]
+    pub egress_deny: Vec<IpNet>,
 
     /// Address that serves /healthz and /readyz
     #[arg(long, env = "PIPELINE_CONTROLLER_HEALTH_PROBE_BIND_ADDRESS", default_value = ":8081", value_parser = bind_address, value_name = "ADDRESS")]

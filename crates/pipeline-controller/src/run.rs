@@ -1,11 +1,15 @@
 //! Starts the parts, and stops them.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use egress::Guard;
 use futures::{Stream, StreamExt};
+use http::Uri;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::controller::{self, Controller};
@@ -25,7 +29,7 @@ use crate::observe::clusters::Clusters;
 use crate::policy::Policy;
 use crate::reconcile::{on_error, reconcile};
 use crate::record::MANAGER;
-use crate::strategies::Strategies;
+use crate::strategies::{Network, Strategies};
 use crate::telemetry;
 
 /// Between two tries to reach the API server, or to find the Pipelines' definition, at the start.
@@ -58,8 +62,7 @@ pub fn run(args: Args) -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
-    let strategies = Strategies::open(options(&args), args.ca_file.as_deref(), args.insecure_allow_http)?;
-    let client = client(&args).await?;
+    let (client, api_server) = client(&args).await?;
     let readiness = Readiness::default();
     let health =
         tokio::spawn(health::serve(args.health_probe_bind_address, readiness.clone(), stop.clone().cancelled_owned()));
@@ -69,6 +72,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         let Some(pipelines) = pipelines(&client, &args, &stop).await else {
             return Ok(());
         };
+        let strategies = Strategies::open(options(&args), &network(&args, &client, &api_server).await)?;
         control(pipelines, client, strategies, &args, readiness, &stop).await;
         anyhow::Ok(())
     };
@@ -97,7 +101,7 @@ async fn control(
     let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
     let context = Arc::new(Context {
         applications: Applications::new(client.clone(), wake),
-        clusters: Clusters::new(client.clone()),
+        clusters: Clusters::new(client.clone(), strategies.egress.clone()),
         events: Recorder::new(client.clone(), reporter),
         policy: Policy::new(args),
         looks: Looks::default(),
@@ -166,7 +170,8 @@ async fn pipelines(client: &Client, args: &Args, stop: &CancellationToken) -> Op
     }
 }
 
-async fn client(args: &Args) -> anyhow::Result<Client> {
+/// A client for the API server, and its URL.
+async fn client(args: &Args) -> anyhow::Result<(Client, Uri)> {
     let mut config = match &args.kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
@@ -177,7 +182,44 @@ async fn client(args: &Args) -> anyhow::Result<Client> {
         None => Config::infer().await.context("found no way to the API server: set --kubeconfig")?,
     };
     config.connect_timeout = Some(Duration::from_secs(10));
-    Client::try_from(config).context("cannot make a client for the API server")
+    let url = config.cluster_url.clone();
+    Ok((Client::try_from(config).context("cannot make a client for the API server")?, url))
+}
+
+async fn network(args: &Args, client: &Client, api_server: &Uri) -> Network {
+    Network {
+        ca_file: args.ca_file.clone(),
+        allow_http: args.insecure_allow_http,
+        guard: Guard {
+            allow: args.egress_allow.clone(),
+            deny: args.egress_deny.clone(),
+            api_server: addresses(client, api_server).await,
+        },
+    }
+}
+
+/// Where the API server can be reached: at the URL that this process uses, and at its own addresses behind the Service.
+async fn addresses(client: &Client, url: &Uri) -> Vec<IpAddr> {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let found = tokio::net::lookup_host((host, 0)).await.map(|found| found.map(|address| address.ip()).collect());
+    let mut addresses: Vec<IpAddr> = found.unwrap_or_else(|error| {
+        tracing::warn!(%error, host, "cannot look up the API server: its address is not guarded against calls");
+        Vec::new()
+    });
+    // https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/; the API server keeps one for itself.
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
+    match slices.get_opt("kubernetes").await {
+        Ok(slice) => {
+            let endpoints = slice.into_iter().flat_map(|slice| slice.endpoints);
+            let texts = endpoints.flat_map(|endpoint| endpoint.addresses);
+            addresses.extend(texts.filter_map(|text| text.parse::<IpAddr>().ok()));
+        }
+        Err(error) => tracing::warn!(
+            %error,
+            "cannot read EndpointSlice default/kubernetes: of the API server's addresses, only that of its URL is guarded"
+        ),
+    }
+    addresses
 }
 
 /// How pull requests are made.

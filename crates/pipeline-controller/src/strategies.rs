@@ -1,10 +1,10 @@
 //! Carries one promotion out, by whichever strategy. Needs no cluster, so that the command line runs it too.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use egress::{Egress, Retry};
+use egress::{Egress, Guard, Retry};
 use jiff::Timestamp;
 use pipeline_api::Pipeline;
 use pipeline_api::normalized::Strategy;
@@ -22,6 +22,16 @@ pub mod webhook;
 /// Longest time that one try of a promotion may take, whatever it waits for.
 const DEADLINE: Duration = Duration::from_secs(300);
 
+/// What may be called.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    /// Certificate authorities that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether repositories and webhooks may be reached over plain http.
+    pub allow_http: bool,
+    pub guard: Guard,
+}
+
 /// The strategies with what they share over all pipelines.
 pub struct Strategies {
     pub egress: Egress,
@@ -29,15 +39,19 @@ pub struct Strategies {
 }
 
 impl Strategies {
-    /// Strategies that make pull requests by `options`, trust the certificate authorities of `ca_file` beside the system's,
-    /// and use the proxy of the process' environment.
+    /// Strategies that make pull requests by `options`, within `network`, and use the proxy of the process' environment.
     ///
     /// # Errors
-    /// `ca_file` cannot be read, or is no PEM bundle.
-    pub fn open(options: Options, ca_file: Option<&Path>, allow_http: bool) -> anyhow::Result<Self> {
-        let read = |path: &Path| std::fs::read(path).with_context(|| format!("--ca-file {}", path.display()));
-        let extra_ca = ca_file.map(read).transpose()?;
-        let policy = egress::Policy { allow_http, extra_ca, system_proxy: true, ..egress::Policy::default() };
+    /// The file of certificate authorities cannot be read, or is no PEM bundle.
+    pub fn open(options: Options, network: &Network) -> anyhow::Result<Self> {
+        let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("--ca-file {}", path.display()));
+        let policy = egress::Policy {
+            guard: network.guard.clone(),
+            allow_http: network.allow_http,
+            extra_ca: network.ca_file.as_ref().map(read).transpose()?,
+            system_proxy: true,
+            ..egress::Policy::default()
+        };
         let egress = Egress::new(policy).context("--ca-file")?;
         let promoter = Promoter::new(egress.clone(), options);
         Ok(Self { egress, promoter })

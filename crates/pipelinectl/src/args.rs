@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use egress::IpNet;
 use pipeline_controller::decide::check_revision;
 use promote_pr::edit::{Limits, Selector, Target, Update};
 
@@ -263,6 +264,14 @@ pub(crate) struct NetworkArgs {
     /// Allow repositories and webhooks over plain http
     #[arg(long)]
     pub(crate) insecure_allow_http: bool,
+
+    /// Addresses that are called although they are refused by themselves (loopback, link-local, cloud metadata) or by --egress-deny, for example 127.0.0.0/8; may be given more than once
+    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
+    pub(crate) egress_allow: Vec<IpNet>,
+
+    /// Further addresses that are not called; may be given more than once
+    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
+    pub(crate) egress_deny: Vec<IpNet>,
 }
 
 fn revision(text: &str) -> Result<String, String> {

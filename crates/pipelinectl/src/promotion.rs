@@ -1,12 +1,13 @@
 //! One promotion, from manifests and flags.
 
 use anyhow::{Context as _, bail};
+use egress::Guard;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use pipeline_api::normalized::Strategy;
 use pipeline_api::{Pipeline, Unsupported, unsupported};
 use pipeline_controller::plan::Effect;
-use pipeline_controller::strategies::Strategies;
+use pipeline_controller::strategies::{self, Strategies};
 use pipeline_secrets::SecretValues;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -118,8 +119,12 @@ impl Network {
                 (folder.path().to_owned(), Some(folder))
             }
         };
-        let strategies =
-            Strategies::open(promote_pr::Options::new(cache_dir), args.ca_file.as_deref(), args.insecure_allow_http)?;
+        let allowed = strategies::Network {
+            ca_file: args.ca_file.clone(),
+            allow_http: args.insecure_allow_http,
+            guard: Guard { allow: args.egress_allow.clone(), deny: args.egress_deny.clone(), ..Guard::default() },
+        };
+        let strategies = Strategies::open(promote_pr::Options::new(cache_dir), &allowed)?;
         let runtime = Builder::new_multi_thread().enable_all().build()?;
         Ok(Self { strategies, runtime, _cache: cache })
     }

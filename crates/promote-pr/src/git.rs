@@ -135,7 +135,8 @@ impl Git {
     /// A client whose cache is in `cache_dir`, which is made when first needed.
     pub fn new(egress: Egress, cache_dir: impl Into<PathBuf>, limits: Limits) -> Self {
         let cache = Arc::new(Cache::new(cache_dir.into(), limits.cache.clone()));
-        Self { egress, cache, connections: Arc::default(), limits }
+        let connections = Arc::new(Connections::new(egress.clone()));
+        Self { egress, cache, connections, limits }
     }
 
     /// Fetches the tip of `branch`, and only what the cache lacks of it.

@@ -57,7 +57,7 @@ impl Stage {
             .arg("--cache-dir")
             .arg(folder.path().join("cache"))
             .args(["--health-probe-bind-address", &format!("127.0.0.1:{port}")])
-            .args(["--pull-request-interval", "1s", "--log-encoding", "console"]);
+            .args(["--egress-allow", "127.0.0.0/8", "--pull-request-interval", "1s", "--log-encoding", "console"]);
         let mut controller = Process::start(&command, &log)?;
         let probe = format!("http://127.0.0.1:{port}/readyz");
         let http = bed.ca.http_client()?;

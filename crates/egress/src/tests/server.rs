@@ -86,8 +86,17 @@ impl Server {
         Self::start_with(ca, "127.0.0.1", None, answer).await
     }
 
+    /// At this address, under this name.
+    pub(super) async fn start_at(ca: &Ca, address: String, name: &str) -> Self {
+        Self::listen(TcpListener::bind(address).await.unwrap(), ca, name, None, Answer::ok(""))
+    }
+
     /// `clients`: the CA of the client certificates that are asked for.
     pub(super) async fn start_with(ca: &Ca, name: &str, clients: Option<&Ca>, answer: Answer) -> Self {
+        Self::listen(TcpListener::bind("127.0.0.1:0").await.unwrap(), ca, name, clients, answer)
+    }
+
+    fn listen(listener: TcpListener, ca: &Ca, name: &str, clients: Option<&Ca>, answer: Answer) -> Self {
         let (certificate, key) = ca.issue(name);
         let config =
             rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
@@ -110,7 +119,6 @@ impl Server {
             )
             .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = Url::parse(&format!("https://{}", listener.local_addr().unwrap())).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);

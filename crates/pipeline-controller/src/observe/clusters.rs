@@ -7,10 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::Response;
-use http_body_util::Limited;
+use egress::Egress;
 use kube::api::DynamicObject;
-use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, Config};
@@ -18,23 +16,18 @@ use pipeline_api::conditions::Reason;
 use pipeline_api::{AppRef, ClusterRef};
 use pipeline_secrets::SecretValues;
 use serde_json::Value;
-use tower::util::MapResponseLayer;
 
 use super::reader::{Failure, Reader, group_of};
 use super::{Application, Unreadable, application};
 use crate::causes::explain;
 
+mod connection;
 mod kubeconfig;
 #[cfg(test)]
 mod tests;
 
 /// How long reading the GitopsCluster may take; reading its Secret may take as long once more.
 const DEADLINE: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two pieces of an answer, or of a request.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of one answer. An object has at most 1.5 MiB in etcd.
-const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// After a cluster did not answer, others that ask for it are told so at once for this long: their reconciles shall not wait
 /// for it one after the other.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -46,6 +39,7 @@ const GROUP: &str = "gitops.weave.works";
 /// Reads applications on other clusters.
 pub(crate) struct Clusters {
     client: Client,
+    egress: Egress,
     resource: ApiResource,
     known: Mutex<HashMap<Name, Known>>,
 }
@@ -68,10 +62,10 @@ struct Cluster {
 }
 
 impl Clusters {
-    /// `client` reads the GitopsClusters and their Secrets.
-    pub(crate) fn new(client: Client) -> Self {
+    /// `client` reads the GitopsClusters and their Secrets; `egress` connects to what those name.
+    pub(crate) fn new(client: Client, egress: Egress) -> Self {
         let kind = GroupVersionKind::gvk(GROUP, "v1alpha1", "GitopsCluster");
-        Self { client, resource: ApiResource::from_gvk(&kind), known: Mutex::default() }
+        Self { client, egress, resource: ApiResource::from_gvk(&kind), known: Mutex::default() }
     }
 
     /// Reads the application that `app_ref` names in `namespace` of `cluster`, for a Pipeline in `pipeline_namespace`.
@@ -119,7 +113,7 @@ impl Clusters {
             if let Some(cluster) = self.recall(&key, &secret) {
                 return Ok(cluster);
             }
-            let client = connect(&secret).await.map_err(|message| not_ready(namespace, name, &message))?;
+            let client = self.connect(&secret).await.map_err(|message| not_ready(namespace, name, &message))?;
             Ok(self.remember(&key, &secret, Cluster::new(client)))
         };
         let found = found.await;
@@ -162,6 +156,14 @@ impl Clusters {
         let known = Known { cluster: Arc::clone(&cluster), secret: version(secret), used: Instant::now() };
         self.known().insert(key.clone(), known);
         cluster
+    }
+
+    /// A client for the cluster whose kubeconfig is in `secret`. No connection is made yet.
+    async fn connect(&self, secret: &SecretValues) -> Result<Client, String> {
+        let (key, text) = secret.kubeconfig().map_err(|error| explain(&error))?;
+        let source = format!("Secret {}/{}: key `{key}`", secret.namespace, secret.name);
+        let kubeconfig = kubeconfig::parse(text).map_err(|refused| format!("{source}: {refused}"))?;
+        client(kubeconfig, self.egress.clone()).await.map_err(|error| format!("{source}: {error}"))
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Name, Known>> {
@@ -225,32 +227,11 @@ fn kubeconfig_secret(cluster: &DynamicObject) -> Result<String, String> {
     }
 }
 
-/// A client for the cluster whose kubeconfig is in `secret`. No connection is made yet.
-async fn connect(secret: &SecretValues) -> Result<Client, String> {
-    let (key, text) = secret.kubeconfig().map_err(|error| explain(&error))?;
-    let source = format!("Secret {}/{}: key `{key}`", secret.namespace, secret.name);
-    let kubeconfig = kubeconfig::parse(text).map_err(|refused| format!("{source}: {refused}"))?;
-    client(kubeconfig).await.map_err(|error| format!("{source}: {error}"))
-}
-
-async fn client(kubeconfig: Kubeconfig) -> Result<Client, String> {
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+async fn client(kubeconfig: Kubeconfig, egress: Egress) -> Result<Client, String> {
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| explain(&error))?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.read_timeout = Some(IDLE_TIMEOUT);
-    config.reset_reader_on_write = true;
-    config.write_timeout = Some(IDLE_TIMEOUT);
-    // kube takes one from the environment; as for the API server of this cluster, none is used.
-    config.proxy_url = None;
-    // The next look is the retry, and the target shows the reason meanwhile.
-    config.default_retry = false;
-    let builder = ClientBuilder::try_from(config).map_err(|error| explain(&error))?;
-    Ok(builder.with_layer(&MapResponseLayer::new(cap)).build())
-}
-
-fn cap<B>(answer: Response<B>) -> Response<Limited<B>> {
-    answer.map(|body| Limited::new(body, MAX_ANSWER))
+    connection::client(&config, egress).map_err(|error| explain(&error))
 }
 
 fn not_ready(namespace: &str, name: &str, message: &str) -> Unreadable {

@@ -77,6 +77,7 @@ impl World {
             .arg(self.bed.ca.certificate_path())
             .arg("--cache-dir")
             .arg(self.folder.path().join("cache"))
+            .args(["--egress-allow", "127.0.0.0/8"])
             .args(["--health-probe-bind-address", &format!("127.0.0.1:{port}")])
             .args([
                 "--pull-request-interval",

@@ -7,7 +7,7 @@ use testbed::github::{Call, PullState};
 use testbed::{Fault, Hold, Rule, When};
 
 use crate::run::{pipelinectl, run, run_with};
-use crate::world::{FILES, Files, REPO, World, pipeline, secret};
+use crate::world::{FILES, Files, LOOPBACK, REPO, World, pipeline, secret};
 
 fn str_args(args: &[String]) -> Vec<&str> {
     args.iter().map(String::as_str).collect()
@@ -78,6 +78,7 @@ async fn one_file_or_standard_input_holds_all() -> Result<()> {
     let ca = world.files.ca.to_str().unwrap();
     for (file, stdin) in [(file.as_str(), ""), ("-", both.as_str())] {
         let args = ["promote", "-f", file, "--ca-file", ca, "-e", "prod", "-r", "6.3.0"];
+        let args = [args.as_slice(), &LOOPBACK].concat();
         let ran = run_with(&args, stdin.as_bytes()).await;
         assert_eq!(ran.code, 0, "{ran:?}");
         world.assert_one().await?;

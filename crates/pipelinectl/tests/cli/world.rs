@@ -14,6 +14,9 @@ pub const FILES: [(&str, &str); 2] = [
     ("apps/dev.yaml", "kind: HelmRelease\nspec:\n  version: 6.3.0\n"),
 ];
 
+/// The servers of the tests are on loopback, which is called only where it is allowed.
+pub const LOOPBACK: [&str; 2] = ["--egress-allow", "127.0.0.0/8"];
+
 /// What a promotion of [`FILES`] to 6.3.0 changes.
 pub const DIFFERENCE: &str = "\
 --- a/apps/prod.yaml
@@ -69,9 +72,8 @@ impl Files {
         let pipeline = self.write("pipeline.yaml", &pipeline.to_string());
         let secret = self.write("secret.yaml", &secret.to_string());
         let ca = self.ca.to_str().unwrap().to_owned();
-        ["--file", &pipeline, "--secret", &secret, "--ca-file", &ca, "--environment", "prod"]
-            .map(str::to_owned)
-            .to_vec()
+        let flags = ["--file", &pipeline, "--secret", &secret, "--ca-file", &ca, "--environment", "prod"];
+        [flags.as_slice(), &LOOPBACK].concat().into_iter().map(str::to_owned).collect()
     }
 }
 

@@ -140,7 +140,7 @@ mod tests {
             password: password.map(SecretString::from),
             ssh: None,
         };
-        Link::new(&egress, &Arc::default(), &remote, &Limits::default())
+        Link::new(&egress, &Arc::new(Connections::new(egress.clone())), &remote, &Limits::default())
     }
 
     #[test]
@@ -173,7 +173,10 @@ mod tests {
             password: None,
             ssh: None,
         };
-        assert!(matches!(Link::new(&egress, &Arc::default(), &remote, &Limits::default()), Err(Error::Network { .. })));
+        assert!(matches!(
+            Link::new(&egress, &Arc::new(Connections::new(egress.clone())), &remote, &Limits::default()),
+            Err(Error::Network { .. })
+        ));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use egress::Egress;
 use gix_transport::Service;
 use gix_transport::client::blocking_io::Transport;
 
@@ -9,8 +10,13 @@ use super::link::Link;
 use super::operation::Operation;
 use super::{Error, Remote};
 
-#[derive(Default)]
 pub(super) struct Connections;
+
+impl Connections {
+    pub(super) fn new(_: Egress) -> Self {
+        Self
+    }
+}
 
 pub(super) enum Endpoint {}
 

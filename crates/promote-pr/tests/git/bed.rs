@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use egress::{Egress, Identity, Policy};
+use egress::{Egress, Guard, Identity, Policy};
 use promote_pr::git::{Author, Change, Error, Git, Limits, Pushed, Remote, Snapshot};
 use promote_pr::{BranchName, CommitId};
 use secrecy::SecretString;
@@ -49,20 +49,20 @@ impl Bed {
             password: Some(SecretString::from(TOKEN)),
             ssh: None,
         };
-        let git = Git::new(Egress::new(Policy::default()).unwrap(), folder.path().join("cache"), limits);
+        let git = Git::new(Egress::new(loopback()).unwrap(), folder.path().join("cache"), limits);
         Self { folder, server, repo, git, remote }
     }
 
     /// A client as a new process would have it, with the same cache directory.
     pub(crate) fn restart(&mut self, limits: Limits) {
         let cache = self.folder.path().join("cache");
-        self.git = Git::new(Egress::new(Policy::default()).unwrap(), self.folder.path().join("none"), limits.clone());
-        self.git = Git::new(Egress::new(Policy::default()).unwrap(), cache, limits);
+        self.git = Git::new(Egress::new(loopback()).unwrap(), self.folder.path().join("none"), limits.clone());
+        self.git = Git::new(Egress::new(loopback()).unwrap(), cache, limits);
     }
 
     /// A client as another process would have it beside this one.
     pub(crate) fn restart_beside(&mut self, limits: Limits) {
-        self.git = Git::new(Egress::new(Policy::default()).unwrap(), self.folder.path().join("cache"), limits);
+        self.git = Git::new(Egress::new(loopback()).unwrap(), self.folder.path().join("cache"), limits);
     }
 
     /// Tells another process what to fetch and where to cache it.
@@ -164,7 +164,7 @@ impl Attached {
         let mut parts = config.splitn(3, '\n');
         let [url, cache, ca] = [(); 3].map(|()| parts.next().unwrap());
         Self {
-            git: Git::new(Egress::new(Policy::default()).unwrap(), cache, Limits::default()),
+            git: Git::new(Egress::new(loopback()).unwrap(), cache, Limits::default()),
             remote: Remote {
                 url: url.parse().unwrap(),
                 identity: Identity { ca: Some(ca.into()), ..Identity::default() },
@@ -198,4 +198,10 @@ pub(crate) fn author() -> Author {
 
 pub(crate) fn within(deadline: Duration) -> Limits {
     Limits { deadline, ..Limits::default() }
+}
+
+/// The servers of the tests are on loopback, which nobody reaches without being allowed to.
+fn loopback() -> Policy {
+    let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Guard::default() };
+    Policy { guard, ..Policy::default() }
 }

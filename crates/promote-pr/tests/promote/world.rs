@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use egress::{Egress, Identity, Policy};
+use egress::{Egress, Guard, Identity, Policy};
 use http::Method;
 use promote_pr::edit::{Target, Update};
 use promote_pr::host::Provider;
@@ -101,14 +101,14 @@ impl World {
             source_environment: Some("dev".to_owned()),
             pipeline_link: None,
         };
-        let promoter = Promoter::new(Egress::new(Policy::default())?, Options::new(cache.path()));
+        let promoter = Promoter::new(Egress::new(loopback())?, Options::new(cache.path()));
         Ok(Self { promoter, credentials, place, template, _cache: cache })
     }
 
     /// A promoter that remembers nothing, as after a restart on another machine.
     pub(crate) fn restart(&mut self) -> Result<()> {
         let cache = tempfile::tempdir()?;
-        self.promoter = Promoter::new(Egress::new(Policy::default())?, Options::new(cache.path()));
+        self.promoter = Promoter::new(Egress::new(loopback())?, Options::new(cache.path()));
         self._cache = cache;
         Ok(())
     }
@@ -228,7 +228,7 @@ impl World {
             .header(http::header::AUTHORIZATION, format!("Bearer {token}"))
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body)?;
-        let client = Egress::new(Policy::default())?.client(&self.credentials.identity)?;
+        let client = Egress::new(loopback())?.client(&self.credentials.identity)?;
         Ok(client.send(request).await?)
     }
 
@@ -266,4 +266,10 @@ impl World {
             Place::GitHub(place) => place.repo.git(arguments).await,
         }
     }
+}
+
+/// The servers of the tests are on loopback, which nobody reaches without being allowed to.
+fn loopback() -> Policy {
+    let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Guard::default() };
+    Policy { guard, ..Policy::default() }
 }

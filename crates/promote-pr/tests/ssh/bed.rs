@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use egress::{Egress, Identity, Policy};
+use egress::{Egress, Guard, Identity, Policy};
 use promote_pr::git::{Author, Change, Error, Git, Limits, Pushed, Remote, Snapshot};
 use promote_pr::{BranchName, CommitId, SshIdentity};
 use secrecy::SecretString;
@@ -122,7 +122,7 @@ impl Bed {
 }
 
 fn client(folder: &TempDir, limits: Limits) -> Git {
-    Git::new(Egress::new(Policy::default()).unwrap(), folder.path().join("cache"), limits)
+    Git::new(Egress::new(loopback()).unwrap(), folder.path().join("cache"), limits)
 }
 
 pub(crate) fn identity(key: &Key, known_hosts: &str) -> SshIdentity {
@@ -174,4 +174,10 @@ pub(crate) fn connections(port: u16) -> usize {
     let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
     let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     fields.filter(|fields| fields[2] == remote && fields[3] == ESTABLISHED).count()
+}
+
+/// The servers of the tests are on loopback, which nobody reaches without being allowed to.
+pub(crate) fn loopback() -> Policy {
+    let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Guard::default() };
+    Policy { guard, ..Policy::default() }
 }

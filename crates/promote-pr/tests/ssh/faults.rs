@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
-use egress::Retry;
-use promote_pr::git::{Error, Limits, Pushed};
+use egress::{Egress, Policy, Retry};
+use promote_pr::git::{Error, Git, Limits, Pushed};
 use testbed::TcpProxy;
 use testbed::ssh_server::{Serve, Settings};
 use testbed::tcp_proxy::{Cut, Then};
@@ -194,5 +194,17 @@ async fn nobody_listens() {
     let port = testbed::ports::free().unwrap();
     let error = bed.git.fetch(&bed.through(port), &main()).await.unwrap_err();
     assert_eq!(error.retry(), Retry::Later);
-    assert!(told(error).ends_with("there is no SSH connection: Connection refused (os error 111)"));
+    assert!(matches!(error, Error::Network { .. }), "{error:?}");
+    assert!(told(error).contains("Connection refused"));
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn addresses_that_are_refused_are_not_connected_to() {
+    let bed = Bed::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let git = Git::new(Egress::new(Policy::default()).unwrap(), folder.path(), Limits::default());
+    let error = git.fetch(&bed.remote, &main()).await.unwrap_err();
+    assert!(matches!(error, Error::Network { source: egress::Error::Denied { .. }, .. }), "{error:?}");
+    assert_eq!(bed.ssh.connections().unwrap(), 0);
 }

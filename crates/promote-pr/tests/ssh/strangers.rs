@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use egress::{Egress, Policy};
+use egress::Egress;
 use promote_pr::git::{Error, Git, Remote};
 use testbed::ssh_server::Key;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::bed::{identity, main, within};
+use crate::bed::{identity, loopback, main, within};
 
 /// How a fetch ends from a server that writes `first` and then, again and again, `then`.
 async fn fetch_from(first: &'static [u8], then: &'static [u8]) -> Error {
@@ -29,7 +29,7 @@ async fn fetch_from(first: &'static [u8], then: &'static [u8]) -> Error {
     });
     let key = Key::generate(&["-t", "ed25519"]).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let git = Git::new(Egress::new(Policy::default()).unwrap(), folder.path(), within(Duration::from_secs(2)));
+    let git = Git::new(Egress::new(loopback()).unwrap(), folder.path(), within(Duration::from_secs(2)));
     let remote = Remote {
         url: format!("ssh://127.0.0.1:{port}/a/b.git").parse().unwrap(),
         identity: egress::Identity::default(),

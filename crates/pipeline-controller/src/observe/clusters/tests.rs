@@ -1,11 +1,14 @@
 use std::convert::Infallible;
 
-use http::Request;
+use egress::{Guard, Policy};
+use http::{Request, Response};
 use kube::api::{Patch, PatchParams};
-use kube::client::Body;
+use kube::client::{Body, ClientBuilder};
 use serde_json::json;
 use testbed::{Testbed, shared};
+use tower::util::MapResponseLayer;
 
+use super::connection::{MAX_ANSWER, cap};
 use super::*;
 
 /// A GitopsCluster `remote` in a namespace of its own, for the bed's second cluster, on which podinfo is at 6.1.0.
@@ -18,12 +21,18 @@ struct World {
     apps: String,
 }
 
+/// The bed is on loopback, which nobody reaches without being allowed to.
+fn loopback() -> Egress {
+    let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Guard::default() };
+    Egress::new(Policy { guard, ..Policy::default() }).unwrap()
+}
+
 impl World {
     async fn new() -> Self {
         let bed = shared().await.unwrap();
         let world = Self {
             bed,
-            clusters: Clusters::new(bed.control_plane.client().await.unwrap()),
+            clusters: Clusters::new(bed.control_plane.client().await.unwrap(), loopback()),
             namespace: bed.control_plane.namespace("clusters").await.unwrap(),
             apps: bed.remote.namespace("apps").await.unwrap(),
         };
@@ -122,6 +131,19 @@ async fn reads_through_either_kind_of_secret() {
     capi.cluster(json!({"capiClusterRef": {"name": "prod"}})).await;
     capi.secret("prod-kubeconfig", json!({"value": capi.kubeconfig()})).await;
     assert!(capi.read().await.unwrap().ready);
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn a_server_at_a_guarded_address_is_not_called() {
+    let mut world = World::new().await;
+    world.clusters =
+        Clusters::new(world.bed.control_plane.client().await.unwrap(), Egress::new(Policy::default()).unwrap());
+    world.cluster(json!({"secretRef": {"name": "kubeconfig"}})).await;
+    world.secret("kubeconfig", json!({"value": world.kubeconfig()})).await;
+    let (reason, message) = world.unreadable().await;
+    assert_eq!(reason, Reason::TargetClusterNotReady);
+    assert!(message.contains("127.0.0.1 is a loopback address; only the operator can allow it"), "{message}");
 }
 
 #[tokio::test]

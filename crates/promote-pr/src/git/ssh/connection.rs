@@ -17,7 +17,6 @@ use super::Endpoint;
 use super::host_key::Expected;
 use crate::git::Error;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the first byte to the end of authentication.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Silence after which the server is asked whether it is still there, and after which it is given up.
@@ -42,10 +41,9 @@ impl Connection {
         let refuse = |problem| Error::HostKey { url: endpoint.url.clone(), problem };
         let expected = keys.known_hosts.expect(&endpoint.host, endpoint.port).map_err(refuse)?;
         let no_connection = |text: &str| endpoint.no_connection(action, text);
-        let (stream, hang_up) = tokio::time::timeout(CONNECT_TIMEOUT, connect(&endpoint.host, endpoint.port))
-            .await
-            .map_err(|_elapsed| no_connection(&format!("nobody answered within {CONNECT_TIMEOUT:?}")))?
-            .map_err(|error| no_connection(&error.to_string()))?;
+        let stream = endpoint.connections.egress.connect(&endpoint.host, endpoint.port).await;
+        let stream = stream.map_err(|source| Error::Network { url: endpoint.url.clone(), action, source })?;
+        let (stream, hang_up) = prepare(stream).map_err(|error| no_connection(&error.to_string()))?;
         let handshake = async {
             let end = End::default();
             let config = Arc::new(config(&expected));
@@ -145,9 +143,7 @@ impl Connection {
     }
 }
 
-/// The one place where git's TCP connections are made.
-async fn connect(host: &str, port: u16) -> io::Result<(TcpStream, HangUp)> {
-    let stream = TcpStream::connect((host, port)).await?;
+fn prepare(stream: TcpStream) -> io::Result<(TcpStream, HangUp)> {
     stream.set_nodelay(true)?;
     let stream = stream.into_std()?;
     let hang_up = HangUp(stream.try_clone()?);

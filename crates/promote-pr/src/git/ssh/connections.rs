@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use egress::Egress;
 use tokio::sync::oneshot;
 
 use super::Keys;
@@ -19,8 +20,11 @@ const MAX_UNUSED: Duration = Duration::from_secs(600);
 
 /// What is known of each repository and identity. Each connection is owned by a task that lets it go when it waited for
 /// too long.
-#[derive(Default)]
-pub(in crate::git) struct Connections(Mutex<HashMap<String, Entry>>);
+pub(in crate::git) struct Connections {
+    /// What TCP connections are made by.
+    pub(super) egress: Egress,
+    entries: Mutex<HashMap<String, Entry>>,
+}
 
 struct Entry {
     keys: Option<Arc<Keys>>,
@@ -34,6 +38,10 @@ type Ask = oneshot::Sender<oneshot::Sender<Connection>>;
 pub(super) type Asked = oneshot::Receiver<oneshot::Sender<Connection>>;
 
 impl Connections {
+    pub(in crate::git) fn new(egress: Egress) -> Self {
+        Self { egress, entries: Mutex::default() }
+    }
+
     /// A connection that waits, or will once its last conversation is over; `None` if there is none.
     pub(super) async fn take(&self, key: &str) -> Option<Connection> {
         loop {
@@ -89,7 +97,7 @@ impl Connections {
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

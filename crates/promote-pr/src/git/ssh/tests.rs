@@ -1,7 +1,12 @@
+use egress::Egress;
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use secrecy::SecretString;
 
 use super::*;
+
+fn connections() -> Connections {
+    Connections::new(Egress::new(egress::Policy::default()).unwrap())
+}
 
 fn endpoint(url: &str) -> Result<Endpoint, Error> {
     let identity = SshIdentity { private_key: SecretString::from("key"), passphrase: None, known_hosts: String::new() };
@@ -12,7 +17,7 @@ fn endpoint(url: &str) -> Result<Endpoint, Error> {
         password: None,
         ssh: Some(identity),
     };
-    Endpoint::new(&Arc::default(), &remote, "key")
+    Endpoint::new(&Arc::new(connections()), &remote, "key")
 }
 
 #[test]
@@ -36,7 +41,7 @@ fn what_urls_say() {
 
 #[test]
 fn keys_are_read_once() {
-    let connections = Connections::default();
+    let connections = connections();
     let mut reads = 0;
     let mut read = |key: &str| {
         let keys = connections.keys(key, || {
