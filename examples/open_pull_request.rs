@@ -14,7 +14,7 @@ use clap::Parser;
 use egress::{Egress, Guard, IpNet, Policy};
 use promote_pr::edit::{Target, Update};
 use promote_pr::host::Provider;
-use promote_pr::{BranchName, Credentials, Key, Options, Promoter, RepoUrl, Request};
+use promote_pr::{Attributes, BranchName, Credentials, Key, MergePolicy, Options, Promoter, RepoUrl, Request};
 use secrecy::SecretString;
 
 /// Opens a pull request that writes a value behind a marker
@@ -65,6 +65,8 @@ async fn main() -> anyhow::Result<()> {
         api_url: None,
         source_environment: None,
         pipeline_link: None,
+        attributes: Attributes::default(),
+        merge: MergePolicy::None,
     };
     let credentials = Credentials { token: Some(args.token), ..Credentials::default() };
     let promotion = promoter.promote(&request, &credentials).await?;

@@ -11,15 +11,22 @@ use crate::{edit, git};
 /// A promotion that could not be done. [`Error::retry`] says whether asking again can help.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The provider is neither given nor known from the host's name.
+    /// The provider is neither given nor known from the host's name, and the host did not tell it.
     #[error("cannot tell which software serves {host}: set `provider` to one of {}", Provider::names())]
     ProviderUnknown {
         /// The repository's host.
         host: String,
     },
-    /// The provider is known, but pull requests on it are not implemented.
-    #[error("pull requests on `{0}` are not supported yet")]
-    ProviderNotSupported(Provider),
+    /// The request asks for what the host cannot do. Nothing was pushed.
+    #[error("`{provider}` has no {what} for the pull requests of {repository}: do not ask for them")]
+    NotSupported {
+        /// The provider.
+        provider: Provider,
+        /// What it cannot do, as in `drafts`.
+        what: &'static str,
+        /// The repository's URL, or `owner/name`.
+        repository: String,
+    },
     /// The repository's URL does not name a repository of its provider.
     #[error("{repository} is no repository of `{provider}`: expected a URL that ends in OWNER/NAME")]
     NotARepository {
@@ -108,6 +115,16 @@ pub enum Error {
         /// What a caller does about it.
         retry: Retry,
     },
+    /// The host does not know, or does not take, a name that the request has for it.
+    #[error("cannot {call}: the host takes no {what} `{name}` there: create it, or ask for another")]
+    Unknown {
+        /// What was asked.
+        call: Call,
+        /// What it is the name of, as in `label`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
     /// The host answered with a redirect: the repository was renamed or moved.
     #[error("cannot {call}: the host answered {status}, so the repository was renamed or moved: update its URL")]
     Moved {
@@ -166,7 +183,7 @@ impl Error {
     pub fn retry(&self) -> Retry {
         match self {
             Self::ProviderUnknown { .. }
-            | Self::ProviderNotSupported(_)
+            | Self::NotSupported { .. }
             | Self::NotARepository { .. }
             | Self::NoToken { .. }
             | Self::BadToken { .. }
@@ -175,6 +192,7 @@ impl Error {
             | Self::NotEditable { .. }
             | Self::BranchTaken { .. }
             | Self::Moved { .. }
+            | Self::Unknown { .. }
             | Self::TooMany { .. } => Retry::Never,
             Self::Contended { .. } | Self::HeadNotKnownYet { .. } | Self::Answer { .. } | Self::BrokenOff { .. } => {
                 Retry::Later

@@ -17,4 +17,4 @@ pub use error::{Call, Error};
 pub use git::SshIdentity;
 pub use names::{BranchName, CommitId, RepoUrl};
 pub use promoter::{Options, Promoter};
-pub use request::{Credentials, FileChange, Key, Promotion, Request, State, Withdrawn};
+pub use request::{Attributes, Credentials, FileChange, Key, MergePolicy, Promotion, Request, State, Withdrawn};

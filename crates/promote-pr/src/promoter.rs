@@ -5,13 +5,14 @@ mod work;
 use std::fmt;
 use std::path::PathBuf;
 
-use egress::Egress;
+use egress::{Client, Egress};
+use secrecy::ExposeSecret as _;
 use tracing::info;
 
 use crate::content::MessageTemplate;
 use crate::error::Error;
 use crate::git::{self, Author, Change, Deleted, Git, Pushed, Remote, Snapshot};
-use crate::host::{self, Provider, PullRequest, PullRequestState};
+use crate::host::{self, Accounts, Line, Provider, Providers, PullRequest, PullRequestState};
 use crate::names::{BranchName, CommitId};
 use crate::request::{Credentials, FileChange, Promotion, Request, State, Withdrawn};
 use crate::{content, edit};
@@ -62,14 +63,16 @@ impl Options {
 pub struct Promoter {
     egress: Egress,
     git: Git,
+    providers: Providers,
     options: Options,
+    accounts: Accounts,
 }
 
 impl Promoter {
     /// A promoter that reaches repositories and hosts through `egress`. Nothing is read or written yet.
     pub fn new(egress: Egress, options: Options) -> Self {
         let git = Git::new(egress.clone(), &options.cache_dir, options.git.clone());
-        Self { egress, git, options }
+        Self { egress, git, providers: Providers::default(), options, accounts: Accounts::default() }
     }
 
     /// Brings the promotion to its pull request, or follows the pull request that is there.
@@ -85,7 +88,7 @@ impl Promoter {
     ///
     /// See [`Error`]. Nothing is pushed unless every field that matches can be changed.
     pub async fn promote(&self, request: &Request, credentials: &Credentials) -> Result<Promotion, Error> {
-        let work = self.open(request, credentials)?;
+        let work = self.open(request, credentials).await?;
         match work.host.find(&work.head, &request.base).await? {
             Some(pull) => self.follow(&work, pull).await,
             None => self.start(&work).await,
@@ -98,7 +101,8 @@ impl Promoter {
     ///
     /// Fails when the repository cannot be read; what cannot be edited is told by [`edit::Edited::notes`].
     pub async fn plan(&self, request: &Request, credentials: &Credentials) -> Result<edit::Edited, Error> {
-        let remote = remote(request, credentials);
+        let provider = self.provider(request, &self.client(credentials)?).await.ok();
+        let remote = remote(request, provider, credentials);
         let snapshot = self.git.fetch(&remote, &request.base).await?;
         self.edit(request, &snapshot).await
     }
@@ -117,7 +121,7 @@ impl Promoter {
         credentials: &Credentials,
         reason: &str,
     ) -> Result<Withdrawn, Error> {
-        let work = self.open(request, credentials)?;
+        let work = self.open(request, credentials).await?;
         let pull_requests = work.host.list_open(&work.prefix).await?;
         let comment = content::withdrawn(reason);
         let mut branches = Vec::new();
@@ -131,17 +135,18 @@ impl Promoter {
 
     /// What there is to do for a promotion whose pull request is known.
     async fn follow(&self, work: &Work<'_>, mut pull: PullRequest) -> Result<Promotion, Error> {
-        let state = State::from(pull.state);
         match pull.state {
             PullRequestState::Open => self.restore_text(work, &mut pull).await?,
             PullRequestState::Merged => drop(work.host.delete_branch(&work.head).await?),
             PullRequestState::Closed => {}
         }
-        let superseded = match state {
-            State::Closed => Vec::new(),
-            _ => work.supersede(Some(&pull)).await?,
+        let superseded = match pull.state {
+            PullRequestState::Closed => Vec::new(),
+            PullRequestState::Open | PullRequestState::Merged => work.supersede(Some(&pull)).await?,
         };
-        Ok(work.promotion(state, Some(pull), Vec::new(), superseded))
+        let held_up = work.complete(&mut pull).await?;
+        let promotion = work.promotion(State::from(pull.state), Some(pull), Vec::new(), superseded);
+        Ok(Promotion { held_up, ..promotion })
     }
 
     /// Makes title and body right: the title is the promotion's; the body may be anybody's as long as it names the
@@ -158,7 +163,7 @@ impl Promoter {
             let changes = changes(&self.edit(work.request, &snapshot).await?);
             pull.body = content::body(work.request, &changes, limits);
         }
-        work.host.update(pull.number, &title, &pull.body).await?;
+        work.host.update(pull, &title, &pull.body).await?;
         pull.title = title;
         Ok(())
     }
@@ -206,11 +211,13 @@ impl Promoter {
         if !self.push(work, &snapshot, taken, &edited, &changes).await? {
             return Ok(None);
         }
-        let pull = work.create(&changes).await?;
+        let mut pull = work.create(&changes).await?;
         let superseded = work.supersede(Some(&pull)).await?;
         let others = branches.into_iter().filter(|(branch, _)| *branch != work.head).collect();
         self.sweep(work, others, &superseded).await?;
-        Ok(Some(work.promotion(State::from(pull.state), Some(pull), changes, superseded)))
+        let held_up = work.complete(&mut pull).await?;
+        let promotion = work.promotion(State::from(pull.state), Some(pull), changes, superseded);
+        Ok(Some(Promotion { held_up, ..promotion }))
     }
 
     /// Brings the head branch to a commit of this promotion on top of the base's tip; `false` if it moved meanwhile.
@@ -294,19 +301,40 @@ impl Promoter {
         edited.await.map_err(|source| Error::BrokenOff { repository: request.repository.to_string(), source })
     }
 
-    fn open<'a>(&self, request: &'a Request, credentials: &Credentials) -> Result<Work<'a>, Error> {
-        let client = self.egress.client(&credentials.identity)?.with_limits(self.options.api);
-        let api_url = request.api_url.as_ref();
-        let host = host::open(request.provider, &request.repository, api_url, &for_api(request, credentials), client)?;
+    fn client(&self, credentials: &Credentials) -> Result<Client, Error> {
+        Ok(self.egress.client(&credentials.identity)?.with_limits(self.options.api))
+    }
+
+    async fn provider(&self, request: &Request, client: &Client) -> Result<Provider, Error> {
+        self.providers.of(request.provider, &request.repository, request.api_url.as_ref(), client).await
+    }
+
+    async fn open<'a>(&self, request: &'a Request, credentials: &Credentials) -> Result<Work<'a>, Error> {
+        let client = self.client(credentials)?;
+        let provider = self.provider(request, &client).await?;
+        let api = for_api(request, credentials);
+        let line = self.line(provider, client, request, &api);
+        let host = host::open(provider, &request.repository, request.api_url.as_ref(), &api, line)?;
+        if let Some(what) = host.capabilities().missing(&request.attributes, request.merge) {
+            return Err(Error::NotSupported { provider, what, repository: request.repository.to_string() });
+        }
         Ok(Work {
             request,
             host,
-            remote: remote(request, credentials),
+            remote: remote(request, Some(provider), credentials),
             signing: credentials.signing.clone(),
             head: request.key.branch(),
             prefix: request.key.branch_prefix(),
             id: request.key.id(),
         })
+    }
+
+    /// The way to the host's API, on the account of the credential there.
+    fn line(&self, provider: Provider, client: Client, request: &Request, credentials: &Credentials) -> Line {
+        let origin = request.api_url.as_ref().unwrap_or(request.repository.as_url()).origin().ascii_serialization();
+        let secret = credentials.token.as_ref().or(credentials.password.as_ref());
+        let account = self.accounts.account(provider, &origin, secret.map_or("", |secret| secret.expose_secret()));
+        Line::new(client, account, &format!("{}/{}", request.key.namespace, request.key.pipeline))
     }
 }
 
@@ -317,11 +345,11 @@ impl fmt::Debug for Promoter {
 }
 
 /// How git opens the repository. A token alone goes with the user name that its provider wants.
-fn remote(request: &Request, credentials: &Credentials) -> Remote {
-    let provider = Provider::of(request.provider, &request.repository).ok();
+fn remote(request: &Request, provider: Option<Provider>, credentials: &Credentials) -> Remote {
     let password = credentials.password.clone().or_else(|| credentials.token.clone());
-    let token_user = || provider.map_or("git", Provider::token_user).to_owned();
-    let username = password.is_some().then(|| credentials.username.clone().unwrap_or_else(token_user));
+    let given = credentials.username.as_deref();
+    let user = || provider.map_or(given.unwrap_or("git"), |provider| provider.git_user(given)).to_owned();
+    let username = password.is_some().then(user);
     Remote {
         url: request.repository.clone(),
         identity: credentials.identity.clone(),

@@ -44,6 +44,67 @@ pub struct Request {
     pub source_environment: Option<String>,
     /// A page about the pipeline, for the pull request's text.
     pub pipeline_link: Option<Url>,
+    /// What a reviewer finds beside the text.
+    pub attributes: Attributes,
+    /// Whether the pull request is merged without a person.
+    pub merge: MergePolicy,
+}
+
+/// What a reviewer finds on a pull request beside its text. What a host cannot do is [`Error::NotSupported`], and then
+/// nothing is pushed.
+///
+/// [`Error::NotSupported`]: crate::Error::NotSupported
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// The names of its labels.
+    pub labels: Vec<String>,
+    /// The login names of those whose review is asked for.
+    pub reviewers: Vec<String>,
+    /// The names of the teams whose review is asked for.
+    pub team_reviewers: Vec<String>,
+    /// The login names of those it is assigned to.
+    pub assignees: Vec<String>,
+    /// The title of its milestone.
+    pub milestone: Option<String>,
+    /// Whether it opens as a draft. Whoever makes it ready for review decides that for good.
+    pub draft: bool,
+}
+
+impl Attributes {
+    /// What is to be set on a pull request that shows `seen`. Names are compared without regard to case, as hosts do; a
+    /// milestone that is there stays, and a draft is not set later.
+    pub(crate) fn missing_in(&self, seen: &Self) -> Self {
+        let missing = |wanted: &[String], seen: &[String]| {
+            let lower: Vec<String> = seen.iter().map(|name| name.to_lowercase()).collect();
+            let mut missing: Vec<String> = Vec::new();
+            for name in wanted {
+                if !lower.contains(&name.to_lowercase()) && !missing.contains(name) {
+                    missing.push(name.clone());
+                }
+            }
+            missing
+        };
+        Self {
+            labels: missing(&self.labels, &seen.labels),
+            reviewers: missing(&self.reviewers, &seen.reviewers),
+            team_reviewers: missing(&self.team_reviewers, &seen.team_reviewers),
+            assignees: missing(&self.assignees, &seen.assignees),
+            milestone: self.milestone.clone().filter(|_| seen.milestone.is_none()),
+            draft: false,
+        }
+    }
+}
+
+/// Who merges a promotion's pull request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MergePolicy {
+    /// People.
+    #[default]
+    None,
+    /// The host, as soon as its rules are met: checks, approvals, a merge queue.
+    Auto,
+    /// The promoter, as soon as the host lets it.
+    Immediate,
 }
 
 /// Identifies a promotion. Two equal keys are one promotion, however often it is asked for.
@@ -124,6 +185,8 @@ pub struct Promotion {
     pub changes: Vec<FileChange>,
     /// The pull requests of older revisions that this call closed.
     pub superseded: Vec<PullRequest>,
+    /// Why an open pull request that is to be merged without a person is not: the host's own words.
+    pub held_up: Option<String>,
 }
 
 /// The state of a promotion.

@@ -9,9 +9,9 @@
 mod api;
 mod endpoint;
 mod json;
-mod pulls;
+pub(crate) mod pulls;
 
-mod world;
+pub(crate) mod world;
 
 #[cfg(test)]
 mod tests;
@@ -223,6 +223,9 @@ impl Service for Fake {
         if let Some(link) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
             headers.insert(header::LINK, link);
         }
+        // Which tells this software from others:
+        // https://docs.github.com/en/enterprise-server@latest/rest/meta/meta#get-github-enterprise-server-meta-information
+        headers.insert(HeaderName::from_static("x-github-enterprise-version"), HeaderValue::from_static("3.19.0"));
         self.world.count(headers);
         response
     }

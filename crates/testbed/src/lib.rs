@@ -6,6 +6,7 @@ pub mod control_plane;
 pub mod flux;
 pub mod gitea;
 
+pub mod forge;
 pub mod git_server;
 pub mod github;
 pub mod receiver;
@@ -26,6 +27,7 @@ pub use bed::{Testbed, VARIABLE, shared};
 pub use ca::Ca;
 pub use control_plane::ControlPlane;
 pub use faults::{Fault, Hold, Rule, When};
+pub use forge::Forge;
 pub use git_server::{GitServer, RepoHandle};
 pub use gitea::Gitea;
 pub use github::GitHub;

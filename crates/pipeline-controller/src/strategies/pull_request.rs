@@ -5,7 +5,9 @@ use pipeline_api::{Pipeline, Provider};
 use pipeline_secrets::SecretValues;
 use promote_pr::edit::{Glob, Selector, Target, Update};
 use promote_pr::value::Template;
-use promote_pr::{BranchName, Credentials, Key, Promoter, RepoUrl, Request, SshIdentity, State, host};
+use promote_pr::{
+    Attributes, BranchName, Credentials, Key, MergePolicy, Promoter, RepoUrl, Request, SshIdentity, State, host,
+};
 
 use super::{next_of_pull_request, refused};
 use crate::causes::explain;
@@ -60,6 +62,8 @@ pub fn request(pipeline: &Pipeline, effect: &Effect, spec: &PullRequest) -> Resu
         updates,
         source_environment: Some(effect.source_environment.clone()),
         pipeline_link: None,
+        attributes: Attributes::default(),
+        merge: MergePolicy::None,
     })
 }
 

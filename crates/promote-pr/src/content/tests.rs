@@ -4,9 +4,20 @@ use proptest::prelude::*;
 use super::*;
 use crate::edit::{Target, Update};
 use crate::host::PullRequestState;
-use crate::request::Key;
+use crate::request::{Attributes, Key, MergePolicy};
 
-const LIMITS: Capabilities = Capabilities { title: 255, body: 65_536 };
+const LIMITS: Capabilities = Capabilities {
+    title: 255,
+    body: 65_536,
+    draft: false,
+    labels: false,
+    reviewers: false,
+    team_reviewers: false,
+    assignees: false,
+    milestone: false,
+    auto_merge: false,
+    immediate_merge: false,
+};
 
 fn request(revision: &str) -> Request {
     Request {
@@ -24,6 +35,8 @@ fn request(revision: &str) -> Request {
         updates: vec![Update::new(Target::Marker("default:podinfo:prod".to_owned()), revision)],
         source_environment: Some("dev".to_owned()),
         pipeline_link: None,
+        attributes: Attributes::default(),
+        merge: MergePolicy::None,
     }
 }
 
@@ -42,6 +55,7 @@ fn pull(number: u64) -> PullRequest {
         body: String::new(),
         head_commit: None,
         merged_commit: None,
+        attributes: Attributes::default(),
     }
 }
 
@@ -149,7 +163,7 @@ fn long_lists_are_cut() {
     let whole = body(&request, &changes, LIMITS);
     assert_eq!(whole.matches("| `a.yaml` |").count(), 50);
     assert!(whole.contains("… and 10 more changes"), "{whole}");
-    let short = body(&request, &changes, Capabilities { title: 255, body: 600 });
+    let short = body(&request, &changes, Capabilities { body: 600, ..LIMITS });
     assert!(short.chars().count() <= 600, "{short}");
     assert!(is_of(&short, request.key.id()), "{short}");
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
-use crate::error::Error;
 use crate::names::RepoUrl;
 
 /// The software or service that hosts a repository.
@@ -66,23 +66,39 @@ impl Provider {
             "gitea.com" => Some(Self::Gitea),
             "codeberg.org" => Some(Self::Forgejo),
             "bitbucket.org" => Some(Self::BitbucketCloud),
-            "dev.azure.com" => Some(Self::AzureDevOps),
+            "dev.azure.com" | "ssh.dev.azure.com" => Some(Self::AzureDevOps),
+            host if host.ends_with(".visualstudio.com") => Some(Self::AzureDevOps),
             _ => None,
         }
     }
 
-    /// The given provider, else that of the repository's host.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ProviderUnknown`] when neither says it.
-    pub fn of(given: Option<Self>, repository: &RepoUrl) -> Result<Self, Error> {
-        let host = repository.host();
-        given.or_else(|| Self::of_host(host)).ok_or_else(|| Error::ProviderUnknown { host: host.to_owned() })
+    /// The provider that the URLs tell: a well-known host, the path of an API, or the mark that Azure DevOps has in all its
+    /// [clone URLs](https://learn.microsoft.com/en-us/azure/devops/repos/git/clone).
+    pub(crate) fn told_by(repository: &RepoUrl, api_url: Option<&Url>) -> Option<Self> {
+        let api = api_url.map(|url| url.path().trim_end_matches('/')).unwrap_or_default();
+        let of_api = || match api {
+            api if api.ends_with("/api/v4") => Some(Self::GitLab),
+            api if api.ends_with("/api/v3") => Some(Self::GitHub),
+            api if api.ends_with("/api/v1") => Some(Self::Gitea),
+            api if api.ends_with("/rest/api/1.0") || api.ends_with("/rest/api/latest") => Some(Self::BitbucketServer),
+            _ => None,
+        };
+        let of_path = || repository.as_url().path().contains("/_git/").then_some(Self::AzureDevOps);
+        Self::of_host(repository.host()).or_else(of_api).or_else(of_path)
     }
 
-    /// The user name for git that goes with a token alone.
-    pub(crate) fn token_user(self) -> &'static str {
+    /// The user name for git: the given one, unless it is for the API alone, else the one that goes with a token.
+    pub(crate) fn git_user(self, given: Option<&str>) -> &str {
+        match (self, given) {
+            // API tokens take an e-mail address in the API, and git does not:
+            // https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/
+            (Self::BitbucketCloud, Some(name)) if name.contains('@') => "x-bitbucket-api-token-auth",
+            (_, Some(name)) => name,
+            (_, None) => self.token_user(),
+        }
+    }
+
+    fn token_user(self) -> &'static str {
         match self {
             // https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation
             Self::GitHub => "x-access-token",
@@ -160,7 +176,42 @@ mod tests {
         check("gitea.com", Some(Provider::Gitea));
         check("bitbucket.org", Some(Provider::BitbucketCloud));
         check("dev.azure.com", Some(Provider::AzureDevOps));
+        check("org.visualstudio.com", Some(Provider::AzureDevOps));
+        check("vs-ssh.visualstudio.com", Some(Provider::AzureDevOps));
+        check("visualstudio.com.evil.example", None);
         check("github.com.evil.example", None);
         check("github.example.com", None);
+    }
+
+    #[test]
+    fn git_has_user_names_of_its_own() {
+        let check = |provider: Provider, given: Option<&str>, expect: &str| {
+            assert_eq!(provider.git_user(given), expect, "{provider} {given:?}");
+        };
+        check(Provider::GitHub, None, "x-access-token");
+        check(Provider::GitHub, Some("ann"), "ann");
+        check(Provider::GitLab, None, "oauth2");
+        check(Provider::BitbucketCloud, None, "x-token-auth");
+        check(Provider::BitbucketCloud, Some("ann@example.com"), "x-bitbucket-api-token-auth");
+        check(Provider::BitbucketServer, Some("ann@example.com"), "ann@example.com");
+        check(Provider::AzureDevOps, None, "git");
+    }
+
+    #[test]
+    fn urls_tell_the_provider() {
+        let check = |repository: &str, api_url: Option<&str>, expect: Option<Provider>| {
+            let api_url = api_url.map(|url| url.parse().unwrap());
+            assert_eq!(Provider::told_by(&repository.parse().unwrap(), api_url.as_ref()), expect, "{repository}");
+        };
+        let own = "https://git.example.com/org/config.git";
+        check("https://github.com/org/config.git", None, Some(Provider::GitHub));
+        check("ssh://git@ssh.dev.azure.com/v3/org/fleet/config", None, Some(Provider::AzureDevOps));
+        check("https://tfs.example.com/tfs/Main/fleet/_git/config", None, Some(Provider::AzureDevOps));
+        check(own, Some("https://git.example.com/api/v3/"), Some(Provider::GitHub));
+        check(own, Some("https://git.example.com/gitlab/api/v4"), Some(Provider::GitLab));
+        check(own, Some("https://git.example.com/api/v1"), Some(Provider::Gitea));
+        check(own, Some("https://git.example.com/rest/api/latest"), Some(Provider::BitbucketServer));
+        check(own, Some("https://git.example.com/v2"), None);
+        check(own, None, None);
     }
 }

@@ -9,9 +9,9 @@ use crate::content;
 use crate::edit;
 use crate::error::Error;
 use crate::git::{Remote, SigningKey};
-use crate::host::{Created, Host, NewPullRequest, PullRequest, PullRequestState};
+use crate::host::{Created, Host, Merge, Merged, NewPullRequest, PullRequest, PullRequestState};
 use crate::names::BranchName;
-use crate::request::{FileChange, Promotion, Request, State};
+use crate::request::{FileChange, MergePolicy, Promotion, Request, State};
 
 /// The pauses, in milliseconds, before a host is asked again for a head branch that it did not know: a quarter of a
 /// minute in all.
@@ -37,6 +37,7 @@ impl Work<'_> {
             base: self.request.base.clone(),
             title: content::title(self.request, limits.title),
             body: content::body(self.request, changes, limits),
+            draft: self.request.attributes.draft,
         };
         let mut pauses = HEAD_PAUSES.into_iter().map(Duration::from_millis);
         loop {
@@ -64,6 +65,36 @@ impl Work<'_> {
                 (Err(error), None) => Err(error),
                 (Ok(None), None) => Err(Error::Contended { branch: self.head.clone(), repository: self.repository() }),
             };
+        }
+    }
+
+    /// Gives an open pull request what it lacks beside its text, and merges it where the policy says so. Returns what the
+    /// merge waits for.
+    pub(super) async fn complete(&self, pull: &mut PullRequest) -> Result<Option<String>, Error> {
+        if pull.state != PullRequestState::Open {
+            return Ok(None);
+        }
+        self.host.dress(pull, &self.request.attributes).await?;
+        let how = match self.request.merge {
+            MergePolicy::None => return Ok(None),
+            MergePolicy::Auto | MergePolicy::Immediate if pull.attributes.draft => {
+                return Ok(Some("the pull request is a draft".to_owned()));
+            }
+            MergePolicy::Auto => Merge::Auto,
+            MergePolicy::Immediate => Merge::Immediate,
+        };
+        match self.host.merge(pull, how).await? {
+            Merged::Scheduled => Ok(None),
+            Merged::NotYet(reason) => Ok(Some(reason)),
+            Merged::Done => {
+                info!(promotion.id = %self.id, pull_request.url = %pull.url, "merged the pull request");
+                match self.host.find(&self.head, &self.request.base).await? {
+                    Some(found) if found.number == pull.number => *pull = found,
+                    _ => pull.state = PullRequestState::Merged,
+                }
+                self.host.delete_branch(&self.head).await?;
+                Ok(None)
+            }
         }
     }
 
@@ -112,7 +143,7 @@ impl Work<'_> {
         changes: Vec<FileChange>,
         superseded: Vec<PullRequest>,
     ) -> Promotion {
-        Promotion { state, pull_request, head: self.head.clone(), changes, superseded }
+        Promotion { state, pull_request, head: self.head.clone(), changes, superseded, held_up: None }
     }
 
     /// What errors call the fields that are to be changed.

@@ -1,4 +1,4 @@
-//! What goes wrong on the way, on the imitated GitHub: the end is one branch and one pull request, or an error that
+//! What goes wrong on the way, on each imitated host: the end is one branch and one pull request, or an error that
 //! says what to do.
 
 use std::time::Duration;
@@ -8,11 +8,51 @@ use egress::Retry;
 use http::StatusCode;
 use promote_pr::{Error, State};
 use testbed::faults::Location;
+use testbed::forge::Kind;
 use testbed::git_server::Step;
-use testbed::github::{Call, secondary_rate_limit, server_error};
+use testbed::github::{secondary_rate_limit, server_error};
 use testbed::{Fault, Hold, Rule, When};
 
-use crate::world::World;
+use crate::world::{Deed, Fake, World};
+
+/// Makes of each fault one test on a host.
+macro_rules! on_fake {
+    ($host:ident, $fake:expr, $($scenario:ident),+) => {
+        mod $host {
+            use super::*;
+
+            $(
+                #[tokio::test]
+                #[ignore = "needs the test bed: run `cargo xtask test`"]
+                async fn $scenario() -> Result<()> {
+                    super::$scenario($fake).await
+                }
+            )+
+        }
+    };
+}
+
+/// Makes of each fault one test on every imitated host.
+macro_rules! on_all_fakes {
+    ($($scenario:ident),+ $(,)?) => {
+        on_fake!(on_github, Fake::GitHub, $($scenario),+);
+        on_fake!(on_gitlab, Fake::Forge(Kind::GitLab), $($scenario),+);
+        on_fake!(on_bitbucket_server, Fake::Forge(Kind::BitbucketServer), $($scenario),+);
+        on_fake!(on_bitbucket_cloud, Fake::Forge(Kind::BitbucketCloud), $($scenario),+);
+        on_fake!(on_azure_devops, Fake::Forge(Kind::AzureDevOps), $($scenario),+);
+    };
+}
+
+on_all_fakes![
+    answers_that_are_lost_do_no_harm,
+    superseding_survives_lost_answers,
+    a_kill_at_any_point_leaves_one_promotion,
+    a_branch_without_a_pull_request_is_swept,
+    a_base_that_moves_after_the_push_is_followed,
+    a_head_that_the_host_does_not_know_yet_is_awaited,
+    faults_say_what_to_do,
+    a_push_that_is_refused_opens_nothing,
+];
 
 /// One promotion is there, and nothing else.
 async fn assert_one(world: &World, revision: &str) -> Result<()> {
@@ -20,7 +60,7 @@ async fn assert_one(world: &World, revision: &str) -> Result<()> {
     let open = world.open_pulls().await?;
     assert_eq!(open.iter().map(|pull| pull.head.as_str()).collect::<Vec<_>>(), [head.as_str()]);
     assert_eq!(world.branches().await?, ["main", head.as_str()]);
-    world.github_place().repo.fsck().await
+    world.repo().fsck().await
 }
 
 /// After a fault, further attempts bring the promotion about.
@@ -38,65 +78,59 @@ async fn recovers(world: &World, revision: &str) -> Result<()> {
     anyhow::bail!("the promotion does not recover")
 }
 
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn answers_that_are_lost_do_no_harm() -> Result<()> {
+async fn answers_that_are_lost_do_no_harm(fake: Fake) -> Result<()> {
     let faults =
         || [Fault::Drop(When::After), server_error(StatusCode::BAD_GATEWAY, When::After), Fault::CutAnswer(10)];
-    for call in [Call::ListPulls, Call::CreatePull] {
+    for deed in [Deed::List, Deed::Create] {
         for fault in faults() {
-            let world = World::github().await?;
-            world.github_place().github.inject(Rule::once(fault).on(call));
+            let world = World::fake(fake).await?;
+            world.inject(1, fault, deed);
             recovers(&world, "6.3.0").await?;
             assert_eq!(world.pulls().await?.len(), 1);
         }
     }
     for step in [Step::FetchRefs, Step::Fetch, Step::PushRefs, Step::Push] {
-        let world = World::github().await?;
-        world.github_place().git.inject(Rule::once(Fault::Drop(When::After)).on(step));
+        let world = World::fake(fake).await?;
+        world.git_server().inject(Rule::once(Fault::Drop(When::After)).on(step));
         recovers(&world, "6.3.0").await?;
         assert_eq!(world.pulls().await?.len(), 1);
     }
     Ok(())
 }
 
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn superseding_survives_lost_answers() -> Result<()> {
-    for call in [Call::ListComments, Call::CreateComment, Call::DeleteRef, Call::UpdatePull] {
+async fn superseding_survives_lost_answers(fake: Fake) -> Result<()> {
+    for deed in [Deed::ReadComments, Deed::Comment, Deed::DeleteBranch, Deed::Close] {
         for when in [When::Before, When::After] {
-            let world = World::github().await?;
+            let world = World::fake(fake).await?;
             let old = world.promoter.promote(&world.request("6.3.0"), &world.credentials).await?;
-            world.github_place().github.inject(Rule::once(Fault::Drop(when)).on(call));
+            world.inject(1, Fault::Drop(when), deed);
             recovers(&world, "6.4.0").await?;
             let comments = world.comments(old.pull_request.context("none")?.number).await?;
-            assert_eq!(comments.len(), 1, "{call:?} {when:?}: {comments:?}");
+            assert_eq!(comments.len(), 1, "{deed:?} {when:?}: {comments:?}");
         }
     }
     Ok(())
 }
 
 /// The process ends while a request is under way, or after it took effect; another one goes on.
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn a_kill_at_any_point_leaves_one_promotion() -> Result<()> {
+async fn a_kill_at_any_point_leaves_one_promotion(fake: Fake) -> Result<()> {
     for when in [When::Before, When::After] {
         for step in [Step::Fetch, Step::PushRefs, Step::Push] {
-            let mut world = World::github().await?;
+            let mut world = World::fake(fake).await?;
             let hold = Hold::new();
-            world.github_place().git.inject(Rule::once(Fault::Hold(when, hold.clone())).on(step));
+            world.git_server().inject(Rule::once(Fault::Hold(when, hold.clone())).on(step));
             killed(&mut world, "6.3.0", &hold).await?;
             recovers(&world, "6.3.0").await?;
             assert_eq!(world.pulls().await?.len(), 1, "{step:?} {when:?}");
         }
-        for call in [Call::ListPulls, Call::CreatePull, Call::CreateComment, Call::DeleteRef, Call::UpdatePull] {
-            let mut world = World::github().await?;
+        for deed in [Deed::List, Deed::Create, Deed::Comment, Deed::DeleteBranch, Deed::Close] {
+            let mut world = World::fake(fake).await?;
             world.promoter.promote(&world.request("6.3.0"), &world.credentials).await?;
             let hold = Hold::new();
-            world.github_place().github.inject(Rule::once(Fault::Hold(when, hold.clone())).on(call));
+            world.inject(1, Fault::Hold(when, hold.clone()), deed);
             killed(&mut world, "6.4.0", &hold).await?;
             recovers(&world, "6.4.0").await?;
-            assert_eq!(world.pulls().await?.len(), 2, "{call:?} {when:?}");
+            assert_eq!(world.pulls().await?.len(), 2, "{deed:?} {when:?}");
         }
     }
     Ok(())
@@ -114,11 +148,9 @@ async fn killed(world: &mut World, revision: &str, hold: &Hold) -> Result<()> {
 }
 
 /// A promotion that broke off after its push is overtaken by a newer revision.
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn a_branch_without_a_pull_request_is_swept() -> Result<()> {
-    let world = World::github().await?;
-    world.github_place().github.inject(Rule::once(Fault::Drop(When::Before)).on(Call::CreatePull));
+async fn a_branch_without_a_pull_request_is_swept(fake: Fake) -> Result<()> {
+    let world = World::fake(fake).await?;
+    world.inject(1, Fault::Drop(When::Before), Deed::Create);
     world.promoter.promote(&world.request("6.3.0"), &world.credentials).await.unwrap_err();
     assert_eq!(world.branches().await?.len(), 2);
     let prefix = world.request("6.3.0").key.branch_prefix();
@@ -129,19 +161,17 @@ async fn a_branch_without_a_pull_request_is_swept() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn a_base_that_moves_after_the_push_is_followed() -> Result<()> {
-    let world = World::github().await?;
-    world.github_place().github.inject(Rule::once(Fault::Drop(When::Before)).on(Call::CreatePull));
+async fn a_base_that_moves_after_the_push_is_followed(fake: Fake) -> Result<()> {
+    let world = World::fake(fake).await?;
+    world.inject(1, Fault::Drop(When::Before), Deed::Create);
     world.promoter.promote(&world.request("6.3.0"), &world.credentials).await.unwrap_err();
     let head = world.request("6.3.0").key.branch();
     let before = world.git(&["rev-parse", head.as_str()]).await?;
     world.promoter.promote(&world.request("6.3.0"), &world.credentials).await?;
     assert_eq!(world.git(&["rev-parse", head.as_str()]).await?, before);
 
-    let world = World::github().await?;
-    world.github_place().github.inject(Rule::once(Fault::Drop(When::Before)).on(Call::CreatePull));
+    let world = World::fake(fake).await?;
+    world.inject(1, Fault::Drop(When::Before), Deed::Create);
     world.promoter.promote(&world.request("6.3.0"), &world.credentials).await.unwrap_err();
     world.commit("main", "README.md", "# Fleet\n").await?;
     recovers(&world, "6.3.0").await?;
@@ -150,27 +180,23 @@ async fn a_base_that_moves_after_the_push_is_followed() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn a_head_that_the_host_does_not_know_yet_is_awaited() -> Result<()> {
-    let world = World::github().await?;
-    world.github_place().github.delay_heads("fleet/config", 3).await?;
+async fn a_head_that_the_host_does_not_know_yet_is_awaited(fake: Fake) -> Result<()> {
+    let world = World::fake(fake).await?;
+    world.delay_heads(3).await?;
     recovers(&world, "6.3.0").await?;
 
-    let world = World::github().await?;
-    world.github_place().github.delay_heads("fleet/config", 1000).await?;
+    let world = World::fake(fake).await?;
+    world.delay_heads(1000).await?;
     let error = world.promoter.promote(&world.request("6.3.0"), &world.credentials).await.unwrap_err();
     assert!(matches!(error, Error::HeadNotKnownYet { .. }), "{error:?}");
     assert_eq!(error.retry(), Retry::Later);
-    world.github_place().github.delay_heads("fleet/config", 0).await?;
+    world.delay_heads(0).await?;
     recovers(&world, "6.3.0").await
 }
 
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn faults_say_what_to_do() -> Result<()> {
+async fn faults_say_what_to_do(fake: Fake) -> Result<()> {
     let elsewhere = || Location::Url("https://elsewhere.example.com/".parse().unwrap());
-    let cases = [
+    let mut cases = vec![
         (Fault::status(StatusCode::INTERNAL_SERVER_ERROR), Retry::Later, "500"),
         (Fault::status(StatusCode::FORBIDDEN), Retry::Never, "403"),
         (
@@ -178,7 +204,6 @@ async fn faults_say_what_to_do() -> Result<()> {
             Retry::After(Duration::from_secs(7)),
             "429",
         ),
-        (secondary_rate_limit(Duration::from_secs(9)), Retry::After(Duration::from_secs(9)), "secondary rate limit"),
         (Fault::Redirect(StatusCode::MOVED_PERMANENTLY, elsewhere()), Retry::Never, "renamed or moved"),
         (Fault::html(), Retry::Later, "cannot be understood"),
         (
@@ -188,10 +213,14 @@ async fn faults_say_what_to_do() -> Result<()> {
         ),
         (Fault::Drop(When::Before), Retry::Later, "cannot look for the promotion's pull request"),
     ];
+    if fake == Fake::GitHub {
+        let pause = Duration::from_secs(9);
+        cases.push((secondary_rate_limit(pause), Retry::After(pause), "secondary rate limit"));
+    }
     for (fault, retry, text) in cases {
-        let world = World::github().await?;
+        let world = World::fake(fake).await?;
         let label = format!("{fault:?}");
-        world.github_place().github.inject(Rule::always(fault).on(Call::ListPulls));
+        world.inject(usize::MAX, fault, Deed::List);
         let error = world.promoter.promote(&world.request("6.3.0"), &world.credentials).await.unwrap_err();
         assert_eq!(error.retry(), retry, "{label}: {error:?}");
         assert!(error.to_string().contains(text), "{label}: {error}");
@@ -200,11 +229,9 @@ async fn faults_say_what_to_do() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn a_push_that_is_refused_opens_nothing() -> Result<()> {
-    let world = World::github().await?;
-    world.github_place().repo.refuse_pushes(testbed::git_server::Hook::PreReceive, "frozen until Monday")?;
+async fn a_push_that_is_refused_opens_nothing(fake: Fake) -> Result<()> {
+    let world = World::fake(fake).await?;
+    world.repo().refuse_pushes(testbed::git_server::Hook::PreReceive, "frozen until Monday")?;
     let error = world.promoter.promote(&world.request("6.3.0"), &world.credentials).await.unwrap_err();
     assert_eq!(error.retry(), Retry::Never, "{error:?}");
     assert!(error.to_string().contains("frozen until Monday"), "{error}");

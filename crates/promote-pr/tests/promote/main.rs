@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod detect;
 mod faults;
 mod world;
 
@@ -10,30 +11,36 @@ use egress::Retry;
 use promote_pr::{Error, State, git};
 use secrecy::SecretString;
 
+use testbed::forge::Kind;
+
 use world::{PATH, World, manifest};
+
+/// Makes of each scenario one test on a host, for which `$world` is what it starts with.
+macro_rules! on_host {
+    ($host:ident, $world:expr, $($scenario:ident),+) => {
+        mod $host {
+            use super::*;
+
+            $(
+                #[tokio::test]
+                #[ignore = "needs the test bed: run `cargo xtask test`"]
+                async fn $scenario() -> Result<()> {
+                    super::$scenario($world).await
+                }
+            )+
+        }
+    };
+}
 
 /// Makes of each scenario one test on every host.
 macro_rules! on_all_hosts {
     ($($scenario:ident),+ $(,)?) => {
-        mod on_gitea {
-            $(
-                #[tokio::test]
-                #[ignore = "needs the test bed: run `cargo xtask test`"]
-                async fn $scenario() -> anyhow::Result<()> {
-                    super::$scenario(super::World::gitea().await?).await
-                }
-            )+
-        }
-
-        mod on_github {
-            $(
-                #[tokio::test]
-                #[ignore = "needs the test bed: run `cargo xtask test`"]
-                async fn $scenario() -> anyhow::Result<()> {
-                    super::$scenario(super::World::github().await?).await
-                }
-            )+
-        }
+        on_host!(on_gitea, World::gitea().await?, $($scenario),+);
+        on_host!(on_github, World::github().await?, $($scenario),+);
+        on_host!(on_gitlab, World::forge(Kind::GitLab).await?, $($scenario),+);
+        on_host!(on_bitbucket_server, World::forge(Kind::BitbucketServer).await?, $($scenario),+);
+        on_host!(on_bitbucket_cloud, World::forge(Kind::BitbucketCloud).await?, $($scenario),+);
+        on_host!(on_azure_devops, World::forge(Kind::AzureDevOps).await?, $($scenario),+);
     };
 }
 
@@ -57,6 +64,7 @@ on_all_hosts![
     lost_text_is_written_again,
     a_withdrawn_environment_leaves_nothing,
     a_plan_pushes_nothing,
+    long_lists_are_read_to_their_end,
 ];
 
 async fn a_promotion_opens_one_pull_request(world: World) -> Result<()> {
@@ -303,11 +311,8 @@ async fn another_base_moves_the_branch(world: World) -> Result<()> {
     Ok(())
 }
 
-/// GitHub gives at most a hundred on a page.
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn long_lists_are_read_to_their_end() -> Result<()> {
-    let world = World::github().await?;
+/// Hosts give at most a hundred on a page.
+async fn long_lists_are_read_to_their_end(world: World) -> Result<()> {
     world.branch("work", "main").await?;
     world.commit("work", "README.md", "# Work\n").await?;
     for number in 1..=100 {

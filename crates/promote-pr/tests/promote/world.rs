@@ -6,13 +6,13 @@ use egress::{Egress, Guard, Identity, Policy};
 use http::Method;
 use promote_pr::edit::{Target, Update};
 use promote_pr::host::Provider;
-use promote_pr::{Credentials, Key, Options, Promoter, Request};
+use promote_pr::{Attributes, Credentials, Key, MergePolicy, Options, Promoter, Request};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::git_server::{self, GitServer, RepoHandle};
 use testbed::gitea::{Gitea, Repo};
-use testbed::{Ca, GitHub};
+use testbed::{Ca, Fault, Forge, GitHub, Rule, forge, github};
 
 /// A manifest with a marker for prod, comments and mixed quoting, at `version`.
 pub(crate) fn manifest(version: &str) -> String {
@@ -49,6 +49,33 @@ pub(crate) struct World {
 pub(crate) enum Place {
     Gitea { gitea: &'static Gitea, repo: Repo },
     GitHub(Box<GitHubPlace>),
+    Forge(Box<ForgePlace>),
+}
+
+/// An imitated host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fake {
+    GitHub,
+    Forge(forge::Kind),
+}
+
+/// What is asked of a host, whatever its API calls it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deed {
+    List,
+    Create,
+    Close,
+    ReadComments,
+    Comment,
+    DeleteBranch,
+}
+
+pub(crate) struct ForgePlace {
+    pub(crate) git: GitServer,
+    pub(crate) forge: Forge,
+    pub(crate) repo: RepoHandle,
+    pub(crate) kind: forge::Kind,
+    _ca: TempDir,
 }
 
 pub(crate) struct GitHubPlace {
@@ -78,6 +105,30 @@ impl World {
         Self::new(place, ca.pem(), Provider::GitHub, url.as_str(), Some(api.as_str()), git_server::TOKEN)
     }
 
+    pub(crate) async fn forge(kind: forge::Kind) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let ca = Ca::generate(folder.path())?;
+        let git = GitServer::start(&ca).await?;
+        let forge = Forge::start(kind, &ca, &git).await?;
+        let repo = git.create_repo(REPO, &[(PATH, manifest("6.2.0"))]).await?;
+        let (url, api) = (forge.url_on(git.origin(), REPO), forge.api_url());
+        let provider = match kind {
+            forge::Kind::GitLab => Provider::GitLab,
+            forge::Kind::BitbucketServer => Provider::BitbucketServer,
+            forge::Kind::BitbucketCloud => Provider::BitbucketCloud,
+            forge::Kind::AzureDevOps => Provider::AzureDevOps,
+        };
+        let place = Place::Forge(Box::new(ForgePlace { git, forge, repo, kind, _ca: folder }));
+        Self::new(place, ca.pem(), provider, url.as_str(), Some(api.as_str()), git_server::TOKEN)
+    }
+
+    pub(crate) async fn fake(fake: Fake) -> Result<Self> {
+        match fake {
+            Fake::GitHub => Self::github().await,
+            Fake::Forge(kind) => Self::forge(kind).await,
+        }
+    }
+
     fn new(place: Place, ca: &str, provider: Provider, url: &str, api_url: Option<&str>, token: &str) -> Result<Self> {
         let cache = tempfile::tempdir()?;
         let credentials = Credentials {
@@ -100,6 +151,8 @@ impl World {
             updates: vec![Update::new(Target::Marker("default:podinfo:prod".to_owned()), "")],
             source_environment: Some("dev".to_owned()),
             pipeline_link: None,
+            attributes: Attributes::default(),
+            merge: MergePolicy::None,
         };
         let promoter = Promoter::new(Egress::new(loopback())?, Options::new(cache.path()));
         Ok(Self { promoter, credentials, place, template, _cache: cache })
@@ -123,10 +176,56 @@ impl World {
         request
     }
 
-    pub(crate) fn github_place(&self) -> &GitHubPlace {
+    /// The repository of an imitated host.
+    pub(crate) fn repo(&self) -> &RepoHandle {
         match &self.place {
-            Place::GitHub(place) => place,
-            Place::Gitea { .. } => panic!("this test is for the imitated GitHub"),
+            Place::GitHub(place) => &place.repo,
+            Place::Forge(place) => &place.repo,
+            Place::Gitea { .. } => panic!("this test is for imitated hosts"),
+        }
+    }
+
+    /// The git server of an imitated host.
+    pub(crate) fn git_server(&self) -> &GitServer {
+        match &self.place {
+            Place::GitHub(place) => &place.git,
+            Place::Forge(place) => &place.git,
+            Place::Gitea { .. } => panic!("this test is for imitated hosts"),
+        }
+    }
+
+    /// Lets the next `times` deeds of an imitated host go wrong.
+    pub(crate) fn inject(&self, times: usize, fault: Fault, deed: Deed) {
+        match &self.place {
+            Place::GitHub(place) => place.github.inject(Rule::times(times, fault).on(match deed {
+                Deed::List => github::Call::ListPulls,
+                Deed::Create => github::Call::CreatePull,
+                Deed::Close => github::Call::UpdatePull,
+                Deed::ReadComments => github::Call::ListComments,
+                Deed::Comment => github::Call::CreateComment,
+                Deed::DeleteBranch => github::Call::DeleteRef,
+            })),
+            Place::Forge(place) => place.forge.inject(Rule::times(times, fault).on(match deed {
+                Deed::List => forge::Call::List,
+                Deed::Create => forge::Call::Create,
+                Deed::Close => match place.kind {
+                    forge::Kind::GitLab | forge::Kind::AzureDevOps => forge::Call::Update,
+                    forge::Kind::BitbucketServer | forge::Kind::BitbucketCloud => forge::Call::Decline,
+                },
+                Deed::ReadComments => forge::Call::ListComments,
+                Deed::Comment => forge::Call::Comment,
+                Deed::DeleteBranch => forge::Call::DeleteBranch,
+            })),
+            Place::Gitea { .. } => panic!("this test is for imitated hosts"),
+        }
+    }
+
+    /// Lets an imitated host know pushed branches late.
+    pub(crate) async fn delay_heads(&self, requests: usize) -> Result<()> {
+        match &self.place {
+            Place::GitHub(place) => place.github.delay_heads(REPO, requests).await,
+            Place::Forge(place) => place.forge.delay_heads(REPO, requests).await,
+            Place::Gitea { .. } => panic!("this test is for imitated hosts"),
         }
     }
 
@@ -145,19 +244,8 @@ impl World {
                     head: pull.head.name,
                 })
                 .collect(),
-            Place::GitHub(place) => place
-                .github
-                .pulls(REPO)
-                .await?
-                .into_iter()
-                .map(|pull| Seen {
-                    number: pull.number,
-                    open: pull.state == testbed::github::PullState::Open,
-                    title: pull.title,
-                    body: pull.body.unwrap_or_default(),
-                    head: pull.head,
-                })
-                .collect(),
+            Place::GitHub(place) => place.github.pulls(REPO).await?.into_iter().map(seen).collect(),
+            Place::Forge(place) => place.forge.pulls(REPO).await?.into_iter().map(seen).collect(),
         };
         pulls.sort_by_key(|pull| pull.number);
         Ok(pulls)
@@ -173,6 +261,9 @@ impl World {
             Place::GitHub(place) => {
                 Ok(place.github.comments(REPO, number).await?.into_iter().map(|comment| comment.body).collect())
             }
+            Place::Forge(place) => {
+                Ok(place.forge.comments(REPO, number).await?.into_iter().map(|comment| comment.body).collect())
+            }
         }
     }
 
@@ -180,6 +271,7 @@ impl World {
         match &self.place {
             Place::Gitea { gitea, repo } => gitea.merge(repo, number).await,
             Place::GitHub(place) => place.github.merge(REPO, number).await.map(drop),
+            Place::Forge(place) => place.forge.merge(REPO, number).await.map(drop),
         }
     }
 
@@ -187,16 +279,23 @@ impl World {
         match &self.place {
             Place::Gitea { gitea, repo } => gitea.close(repo, number).await,
             Place::GitHub(place) => place.github.close(REPO, number).await,
+            Place::Forge(place) => place.forge.close(REPO, number).await,
         }
     }
 
     /// Somebody else's edit of title and body.
     pub(crate) async fn rewrite(&self, number: u64, title: &str, body: &str) -> Result<()> {
+        if let Place::Forge(place) = &self.place {
+            return place.forge.rewrite(REPO, number, title, body).await;
+        }
         self.call(Method::PATCH, &format!("pulls/{number}"), &json!({"title": title, "body": body})).await
     }
 
     /// Somebody else's pull request from a branch that is there.
     pub(crate) async fn open_by_hand(&self, head: &str) -> Result<()> {
+        if let Place::Forge(place) = &self.place {
+            return place.forge.open(REPO, head, "main", "By hand", "Again, please").await.map(drop);
+        }
         let pull = json!({"head": head, "base": "main", "title": "By hand", "body": "Again, please"});
         self.call(Method::POST, "pulls", &pull).await
     }
@@ -221,6 +320,7 @@ impl World {
                 (format!("{}api/v1/repos/{}/{}", gitea.url, repo.owner, repo.name), gitea.token.as_str())
             }
             Place::GitHub(place) => (format!("{}/repos/{REPO}", place.github.api_url()), git_server::TOKEN),
+            Place::Forge(_) => panic!("this host has paths of its own"),
         };
         let request = http::Request::builder()
             .method(method)
@@ -236,7 +336,9 @@ impl World {
     pub(crate) async fn commit(&self, branch: &str, path: &str, content: &str) -> Result<()> {
         match &self.place {
             Place::Gitea { gitea, repo } => gitea.commit(repo, branch, &[(path, content)], "Somebody's commit").await,
-            Place::GitHub(place) => place.repo.commit(branch, &[(path, content)], "Somebody's commit").await.map(drop),
+            Place::GitHub(_) | Place::Forge(_) => {
+                self.repo().commit(branch, &[(path, content)], "Somebody's commit").await.map(drop)
+            }
         }
     }
 
@@ -247,7 +349,7 @@ impl World {
                 let branch = json!({"new_branch_name": name, "old_branch_name": from});
                 self.call(Method::POST, "branches", &branch).await
             }
-            Place::GitHub(place) => place.repo.set_branch(name, from).await,
+            Place::GitHub(_) | Place::Forge(_) => self.repo().set_branch(name, from).await,
         }
     }
 
@@ -263,7 +365,7 @@ impl World {
             Place::Gitea { repo, .. } => {
                 String::from_utf8(repo.git(arguments).await?).context("git's answer is not UTF-8")
             }
-            Place::GitHub(place) => place.repo.git(arguments).await,
+            Place::GitHub(_) | Place::Forge(_) => self.repo().git(arguments).await,
         }
     }
 }
@@ -272,4 +374,14 @@ impl World {
 fn loopback() -> Policy {
     let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Guard::default() };
     Policy { guard, ..Policy::default() }
+}
+
+fn seen(pull: github::Pull) -> Seen {
+    Seen {
+        number: pull.number,
+        open: pull.state == github::PullState::Open,
+        title: pull.title,
+        body: pull.body.unwrap_or_default(),
+        head: pull.head,
+    }
 }

@@ -189,7 +189,10 @@ impl Service for Backend {
     }
 }
 
-/// `/owner/name.git/file`, decoded; `.git` may be left out.
+/// `/owner/name.git/file`, decoded; `.git` may be left out. Also with
+/// [`/scm`](https://confluence.atlassian.com/bitbucketserver/clone-a-repository-790632786.html) in front, as on Bitbucket
+/// Server, and as [`/collection/owner/_git/name`](https://learn.microsoft.com/en-us/azure/devops/repos/git/clone), as on
+/// Azure DevOps.
 #[derive(Debug, PartialEq, Eq)]
 struct GitPath {
     repo: String,
@@ -201,7 +204,12 @@ impl GitPath {
         let path = percent_decode_str(path).decode_utf8().ok()?;
         ["info/refs", "git-upload-pack", "git-receive-pack"].into_iter().find_map(|file| {
             let repo = path.strip_prefix('/')?.strip_suffix(file)?.strip_suffix('/')?;
-            Some(Self { repo: repo.strip_suffix(".git").unwrap_or(repo).to_owned(), file })
+            let repo = repo.strip_prefix("scm/").unwrap_or(repo);
+            let repo = match repo.split_once("/_git/") {
+                Some((parents, name)) => format!("{}/{name}", parents.rsplit('/').next().unwrap_or_default()),
+                None => repo.to_owned(),
+            };
+            Some(Self { repo: repo.strip_suffix(".git").unwrap_or(&repo).to_owned(), file })
         })
     }
 

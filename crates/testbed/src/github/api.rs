@@ -38,7 +38,7 @@ impl Reply {
 
 /// A [client error](https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api).
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     message: String,
     errors: Vec<Value>,

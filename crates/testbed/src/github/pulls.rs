@@ -34,7 +34,7 @@ pub(super) struct Update {
 
 /// The fields of a [merge](https://docs.github.com/en/rest/pulls/pulls#merge-a-pull-request).
 #[derive(Default, Deserialize)]
-pub(super) struct Merge {
+pub(crate) struct Merge {
     sha: Option<String>,
     merge_method: Option<String>,
     commit_title: Option<String>,
@@ -154,6 +154,10 @@ pub(super) async fn create(repo: &mut Repo, create: Create, at: Timestamp) -> Re
         merge_commit: None,
         draft: create.draft,
         labels: Default::default(),
+        reviewers: Default::default(),
+        assignees: Default::default(),
+        milestone: None,
+        auto_merge: false,
         comments: Vec::new(),
         created: at,
         updated: at,
@@ -199,12 +203,13 @@ pub(super) async fn update(repo: &mut Repo, number: u64, update: Update, at: Tim
 
 /// [Merges](https://docs.github.com/en/rest/pulls/pulls#merge-a-pull-request) a pull request into the bare repository
 /// and returns the commit's id: 405 when it is not mergeable, 409 when the head is not what the caller thinks.
-pub(super) async fn merge(repo: &mut Repo, number: u64, options: &Merge, at: Timestamp) -> Result<String, Problem> {
+pub(crate) async fn merge(repo: &mut Repo, number: u64, options: &Merge, at: Timestamp) -> Result<String, Problem> {
     let not_allowed = |message: &str| Problem::new(StatusCode::METHOD_NOT_ALLOWED, message);
     let owner = repo.git.name.split('/').next().unwrap_or_default().to_owned();
     let git = repo.git.clone();
+    let blocked = repo.blocked;
     let pull = repo.pull_mut(number)?;
-    if pull.state != PullState::Open || pull.draft {
+    if pull.state != PullState::Open || pull.draft || blocked {
         return Err(not_allowed("Pull Request is not mergeable"));
     }
     if options.sha.as_ref().is_some_and(|sha| *sha != pull.head_sha) {
@@ -236,7 +241,7 @@ pub(super) async fn merge(repo: &mut Repo, number: u64, options: &Merge, at: Tim
     Ok(commit)
 }
 
-pub(super) fn close(repo: &mut Repo, number: u64, at: Timestamp) -> Result<(), Problem> {
+pub(crate) fn close(repo: &mut Repo, number: u64, at: Timestamp) -> Result<(), Problem> {
     let pull = repo.pull_mut(number)?;
     if pull.state != PullState::Open {
         return Err(Problem::custom("The pull request is not open."));
@@ -244,6 +249,7 @@ pub(super) fn close(repo: &mut Repo, number: u64, at: Timestamp) -> Result<(), P
     pull.end(PullState::Closed, at);
     Ok(())
 }
+
 pub(super) fn limited(field: &str, text: String) -> Result<String, Problem> {
     let limit = if field == "title" { 256 } else { 65536 };
     if text.chars().count() > limit {

@@ -48,6 +48,14 @@ pub struct Pull {
     pub draft: bool,
     /// Its labels.
     pub labels: BTreeSet<String>,
+    /// Those whose review is asked for.
+    pub reviewers: BTreeSet<String>,
+    /// Those it is assigned to.
+    pub assignees: BTreeSet<String>,
+    /// Its milestone.
+    pub milestone: Option<String>,
+    /// Whether it is merged as soon as nothing is in the way.
+    pub auto_merge: bool,
     /// Its comments, oldest first.
     pub comments: Vec<Comment>,
     /// When it was created.
@@ -80,55 +88,71 @@ pub struct Comment {
     pub created: Timestamp,
 }
 
-pub(super) struct World {
+pub(crate) struct World {
     root: PathBuf,
-    pub(super) git_origin: Url,
+    pub(crate) git_origin: Url,
     /// `https://127.0.0.1:<port>/api/v3/`
-    pub(super) api: Url,
+    pub(crate) api: Url,
     tokens: Mutex<HashMap<String, Access>>,
     repos: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Repo>>>>,
+    keeps_headless: bool,
     requests: AtomicU32,
 }
 
 /// The repositories that a token sees; none stands for all.
-pub(super) type Access = Option<BTreeSet<String>>;
+pub(crate) type Access = Option<BTreeSet<String>>;
 
-pub(super) struct Repo {
-    pub(super) git: RepoHandle,
-    pub(super) pulls: Vec<Pull>,
+pub(crate) struct Repo {
+    pub(crate) git: RepoHandle,
+    pub(crate) pulls: Vec<Pull>,
+    /// Whether nothing is merged, as without a required approval.
+    pub(crate) blocked: bool,
+    /// Whether an open pull request stays open when its head branch is deleted.
+    keeps_headless: bool,
     delay: usize,
     /// How often each branch tip has been hidden.
     hidden: HashMap<(String, String), usize>,
 }
 
 impl World {
-    pub(super) fn new(root: &Path, git_origin: &Url, api: Url) -> Self {
+    pub(crate) fn new(root: &Path, git_origin: &Url, api: Url) -> Self {
         Self {
             root: root.to_owned(),
             git_origin: git_origin.clone(),
             api,
             tokens: Mutex::new(HashMap::from([(git_server::TOKEN.to_owned(), None)])),
             repos: Mutex::default(),
+            keeps_headless: false,
             requests: AtomicU32::new(0),
         }
     }
 
-    pub(super) fn root(&self) -> &Path {
+    /// A world in which a pull request stays open when its head branch is deleted.
+    pub(crate) fn keeping_headless(self, keeps_headless: bool) -> Self {
+        Self { keeps_headless, ..self }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    pub(super) fn add_token(&self, token: &str, repos: Option<&[&str]>) {
+    pub(crate) fn add_token(&self, token: &str, repos: Option<&[&str]>) {
         let access = repos.map(|repos| repos.iter().map(ToString::to_string).collect());
         lock(&self.tokens).insert(token.to_owned(), access);
     }
 
-    pub(super) fn revoke_token(&self, token: &str) {
+    pub(crate) fn revoke_token(&self, token: &str) {
         lock(&self.tokens).remove(token);
+    }
+
+    /// What a token may see; none when it is not known.
+    pub(crate) fn access_of(&self, token: &str) -> Option<Access> {
+        lock(&self.tokens).get(token).cloned()
     }
 
     /// What the request's token may see; none without a token. [Ways to send
     /// it](https://docs.github.com/en/rest/authentication/authenticating-to-the-rest-api).
-    pub(super) fn access(&self, headers: &HeaderMap) -> Result<Option<Access>, Problem> {
+    pub(crate) fn access(&self, headers: &HeaderMap) -> Result<Option<Access>, Problem> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             return Ok(None);
         };
@@ -148,10 +172,17 @@ impl World {
     }
 
     /// A repository as it stands, for the caller alone.
-    pub(super) async fn repo(&self, name: &str) -> Result<OwnedMutexGuard<Repo>> {
+    pub(crate) async fn repo(&self, name: &str) -> Result<OwnedMutexGuard<Repo>> {
         let git = RepoHandle::open(&self.root, name)?;
         let repo = Arc::clone(lock(&self.repos).entry(name.to_owned()).or_insert_with(|| {
-            let repo = Repo { git, pulls: Vec::new(), delay: 0, hidden: HashMap::new() };
+            let repo = Repo {
+                git,
+                pulls: Vec::new(),
+                blocked: false,
+                keeps_headless: self.keeps_headless,
+                delay: 0,
+                hidden: HashMap::new(),
+            };
             Arc::new(tokio::sync::Mutex::new(repo))
         }));
         let mut repo = repo.lock_owned().await;
@@ -160,14 +191,14 @@ impl World {
     }
 
     /// A comment's id.
-    pub(super) fn next_id() -> u64 {
+    pub(crate) fn next_id() -> u64 {
         static IDS: AtomicU64 = AtomicU64::new(1);
         IDS.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Counts a request in the
     /// [rate limit's headers](https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#checking-the-status-of-your-rate-limit).
-    pub(super) fn count(&self, headers: &mut HeaderMap) {
+    pub(crate) fn count(&self, headers: &mut HeaderMap) {
         const LIMIT: u32 = 5000;
         let used = (self.requests.fetch_add(1, Ordering::Relaxed) + 1).min(LIMIT);
         for (name, value) in [
@@ -183,22 +214,22 @@ impl World {
 }
 
 impl Repo {
-    pub(super) fn pull(&self, number: u64) -> Option<&Pull> {
+    pub(crate) fn pull(&self, number: u64) -> Option<&Pull> {
         self.pulls.iter().find(|pull| pull.number == number)
     }
 
-    pub(super) fn pull_mut(&mut self, number: u64) -> Result<&mut Pull, Problem> {
+    pub(crate) fn pull_mut(&mut self, number: u64) -> Result<&mut Pull, Problem> {
         self.pulls.iter_mut().find(|pull| pull.number == number).ok_or_else(Problem::not_found)
     }
 
-    pub(super) async fn delay_heads(&mut self, n: usize) -> Result<()> {
+    pub(crate) async fn delay_heads(&mut self, n: usize) -> Result<()> {
         self.delay = n;
         self.hidden = self.git.branches().await?.into_iter().map(|tip| (tip, usize::MAX)).collect();
         Ok(())
     }
 
     /// The branches that the host has noticed; `asked` is the one that the request names.
-    pub(super) async fn branches(&mut self, asked: &str) -> Result<BTreeMap<String, String>> {
+    pub(crate) async fn branches(&mut self, asked: &str) -> Result<BTreeMap<String, String>> {
         let mut branches = self.git.branches().await?;
         if let Some(tip) = branches.get(asked) {
             let times = self.hidden.entry((asked.to_owned(), tip.clone())).or_default();
@@ -221,7 +252,9 @@ impl Repo {
         let branches = self.git.branches().await?;
         for pull in self.pulls.iter_mut().filter(|pull| pull.state == PullState::Open) {
             let (Some(head), Some(base)) = (branches.get(&pull.head), branches.get(&pull.base)) else {
-                pull.end(PullState::Closed, at);
+                if !self.keeps_headless {
+                    pull.end(PullState::Closed, at);
+                }
                 continue;
             };
             if *head != pull.head_sha {
@@ -238,7 +271,7 @@ impl Repo {
 }
 
 impl Pull {
-    pub(super) fn end(&mut self, state: PullState, at: Timestamp) {
+    pub(crate) fn end(&mut self, state: PullState, at: Timestamp) {
         self.state = state;
         self.closed = Some(at);
         self.updated = at;

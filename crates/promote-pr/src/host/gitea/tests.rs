@@ -1,15 +1,20 @@
 use bytes::Bytes;
-use egress::{Egress, Policy};
+use egress::{Client, Egress, Policy};
 use http::{Method, Response};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::host::Accounts;
 
 fn open(repository: &str, api_url: Option<&str>, token: Option<&str>) -> Result<Gitea, Error> {
     let client = Egress::new(Policy::default()).unwrap().client(&egress::Identity::default()).unwrap();
     let credentials = Credentials { token: token.map(SecretString::from), ..Credentials::default() };
     let api_url = api_url.map(|url| url.parse().unwrap());
-    Gitea::open(Provider::Gitea, &repository.parse().unwrap(), api_url.as_ref(), &credentials, client)
+    Gitea::open(Provider::Gitea, &repository.parse().unwrap(), api_url.as_ref(), &credentials, line(client))
+}
+
+fn line(client: Client) -> Line {
+    Line::new(client, Accounts::default().account(Provider::GitHub, "", ""), "default/podinfo")
 }
 
 fn site() -> Site {
@@ -81,6 +86,7 @@ fn requests_are_as_documented() {
         base: branch_name("main"),
         title: "t".to_owned(),
         body: "b".to_owned(),
+        draft: false,
     };
     let check = |ask: Ask, method: Method, path: &str, body: Option<Value>| {
         assert_eq!((ask.method, ask.path.as_str(), ask.body), (method, path, body));
@@ -106,12 +112,36 @@ fn requests_are_as_documented() {
         Some(json!({"head": "promotion/a", "base": "main", "title": "t", "body": "b"})),
     );
     check(
-        update(&site(), 7, "t", "b"),
+        edit(&site(), "update a pull request", 7, json!({"title": "t", "body": "b"})),
         Method::PATCH,
         "/repos/fleet/config/pulls/7",
         Some(json!({"title": "t", "body": "b"})),
     );
-    check(close(&site(), 7), Method::PATCH, "/repos/fleet/config/pulls/7", Some(json!({"state": "closed"})));
+    check(
+        create(&site(), &NewPullRequest { draft: true, ..new }),
+        Method::POST,
+        "/repos/fleet/config/pulls",
+        Some(json!({"head": "promotion/a", "base": "main", "title": "WIP: t", "body": "b"})),
+    );
+    check(
+        milestones(&site(), "Q4 & more", 1),
+        Method::GET,
+        "/repos/fleet/config/milestones?state=all&name=Q4%20%26%20more&limit=50&page=1",
+        None,
+    );
+    check(reviews(&site(), 7, 1), Method::GET, "/repos/fleet/config/pulls/7/reviews?limit=50&page=1", None);
+    check(settings(&site()), Method::GET, "/repos/fleet/config", None);
+    let open = PullRequest::from(serde_json::from_value::<Pull>(pull("open", false, 3)).unwrap());
+    check(
+        merge(&site(), &open, Merge::Auto, "squash"),
+        Method::POST,
+        "/repos/fleet/config/pulls/7/merge",
+        Some(json!({
+            "Do": "squash",
+            "merge_when_checks_succeed": true,
+            "head_commit_id": "1123456789012345678901234567890123456789",
+        })),
+    );
     check(comments(&site(), 7), Method::GET, "/repos/fleet/config/issues/7/comments", None);
     check(comment(&site(), 7, "c"), Method::POST, "/repos/fleet/config/issues/7/comments", Some(json!({"body": "c"})));
     check(
@@ -135,6 +165,39 @@ fn states_are_told_apart() {
     check("closed", false, PullRequestState::Closed);
     check("closed", true, PullRequestState::Merged);
     check("locked", false, PullRequestState::Closed);
+}
+
+#[test]
+fn drafts_are_marked_titles() {
+    let mut body = pull("open", false, 3);
+    for (title, draft, expect) in
+        [("WIP: Promote", true, "Promote"), ("[WIP] Promote", true, "Promote"), ("WIP: Promote", false, "WIP: Promote")]
+    {
+        body["title"] = title.into();
+        body["draft"] = draft.into();
+        let seen = parse_list(&answer(200, &json!([body]))).unwrap().remove(0);
+        assert_eq!((seen.title.as_str(), seen.attributes.draft), (expect, draft));
+    }
+    assert_eq!(marked("Promote", true), "WIP: Promote");
+}
+
+#[test]
+fn merged_or_not() {
+    let check = |status: u16, message: &str, expect: Merged| {
+        assert_eq!(parse_merged(answer(status, &json!({"message": message}))).unwrap(), expect);
+    };
+    check(200, "", Merged::Done);
+    check(201, "", Merged::Scheduled);
+    check(409, "pull request is already scheduled to auto merge when checks succeed [pull_id: 7]", Merged::Scheduled);
+    check(405, "The PR is already merged", Merged::Done);
+    check(409, "head out of date", Merged::NotYet("head out of date".to_owned()));
+    let approvals = "not ready to merge: Does not have enough approvals";
+    check(405, approvals, Merged::NotYet(approvals.to_owned()));
+    assert!(matches!(parse_merged(answer(405, &json!({"message": "Please try again later"}))), Ok(Merged::NotYet(_))));
+    for (status, message) in [(405, "User not allowed to merge PR"), (404, "not found"), (423, "archived")] {
+        let error = parse_merged(answer(status, &json!({"message": message}))).unwrap_err();
+        assert_eq!(error.retry(), Retry::Never, "{error}");
+    }
 }
 
 #[test]

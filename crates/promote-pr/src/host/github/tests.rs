@@ -1,16 +1,21 @@
 use bytes::Bytes;
-use egress::{Egress, Policy};
+use egress::{Client, Egress, Policy};
 use http::{Method, Response};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::host::Accounts;
 
 fn open(repository: &str, api_url: Option<&str>, token: Option<&str>) -> Result<GitHub, Error> {
     let client = Egress::new(Policy::default()).unwrap().client(&egress::Identity::default()).unwrap();
     let credentials = Credentials { token: token.map(SecretString::from), ..Credentials::default() };
     let api_url = api_url.map(|url| url.parse().unwrap());
-    GitHub::open(&repository.parse().unwrap(), api_url.as_ref(), &credentials, client)
+    GitHub::open(&repository.parse().unwrap(), api_url.as_ref(), &credentials, line(client))
+}
+
+fn line(client: Client) -> Line {
+    Line::new(client, Accounts::default().account(Provider::GitHub, "", ""), "default/podinfo")
 }
 
 fn site() -> Site {
@@ -64,6 +69,7 @@ fn requests_are_as_documented() {
         base: branch("main"),
         title: "t".to_owned(),
         body: "b".to_owned(),
+        draft: false,
     };
     let check = |ask: Ask, method: Method, path: &str, body: Option<Value>| {
         assert_eq!((ask.method, ask.path.as_str(), ask.body), (method, path, body));
@@ -93,8 +99,36 @@ fn requests_are_as_documented() {
         Some(json!({"title": "t", "body": "b"})),
     );
     check(close(&site(), 7), Method::PATCH, "/repos/fleet/config/pulls/7", Some(json!({"state": "closed"})));
-    check(comments(&site(), 7), Method::GET, "/repos/fleet/config/issues/7/comments?per_page=100", None);
+    check(comments(&site(), 7, 2), Method::GET, "/repos/fleet/config/issues/7/comments?per_page=100&page=2", None);
     check(comment(&site(), 7, "c"), Method::POST, "/repos/fleet/config/issues/7/comments", Some(json!({"body": "c"})));
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    check(
+        create(&site(), &NewPullRequest { draft: true, ..new }),
+        Method::POST,
+        "/repos/fleet/config/pulls",
+        Some(json!({"head": "promotion/a", "base": "main", "title": "t", "body": "b", "draft": true})),
+    );
+    check(
+        add_labels(&site(), 7, &names(&["promotion"])),
+        Method::POST,
+        "/repos/fleet/config/issues/7/labels",
+        Some(json!({"labels": ["promotion"]})),
+    );
+    check(events(&site(), 7, 1), Method::GET, "/repos/fleet/config/issues/7/events?per_page=100&page=1", None);
+    check(
+        ask_reviews(&site(), 7, &names(&["ann"]), &names(&["platform"])),
+        Method::POST,
+        "/repos/fleet/config/pulls/7/requested_reviewers",
+        Some(json!({"reviewers": ["ann"], "team_reviewers": ["platform"]})),
+    );
+    check(
+        assign(&site(), 7, &names(&["bob"])),
+        Method::POST,
+        "/repos/fleet/config/issues/7/assignees",
+        Some(json!({"assignees": ["bob"]})),
+    );
+    check(milestones(&site(), 1), Method::GET, "/repos/fleet/config/milestones?state=all&per_page=100&page=1", None);
+    check(set_milestone(&site(), 7, 3), Method::PATCH, "/repos/fleet/config/issues/7", Some(json!({"milestone": 3})));
     check(
         delete_branch(&site(), &branch("promotion/a#1")),
         Method::DELETE,
@@ -120,6 +154,43 @@ fn states_are_told_apart() {
 }
 
 #[test]
+fn attributes_are_seen() {
+    let mut body = pull("open", None, &json!({"full_name": "fleet/config"}));
+    body["draft"] = true.into();
+    body["labels"] = json!([{"name": "promotion"}]);
+    body["requested_reviewers"] = json!([{"login": "ann"}]);
+    body["requested_teams"] = json!([{"slug": "platform"}]);
+    body["assignees"] = json!([{"login": "bob"}]);
+    body["milestone"] = json!({"number": 3, "title": "Q4"});
+    let names = |name: &str| vec![name.to_owned()];
+    let seen = Attributes {
+        labels: names("promotion"),
+        reviewers: names("ann"),
+        team_reviewers: names("platform"),
+        assignees: names("bob"),
+        milestone: Some("Q4".to_owned()),
+        draft: true,
+    };
+    assert_eq!(parse_list(&answer(200, &json!([body]))).unwrap()[0].attributes, seen);
+}
+
+#[test]
+fn the_same_review_is_not_asked_for_twice() {
+    let events = json!([
+        {"event": "labeled"},
+        {"event": "review_requested", "requested_reviewer": {"login": "Ann"}},
+        {"event": "review_requested", "requested_team": {"slug": "platform"}},
+        {"event": "review_request_removed", "requested_team": {"slug": "platform"}},
+    ]);
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let wanted =
+        Attributes { reviewers: names(&["ann", "bob"]), team_reviewers: names(&["platform"]), ..Attributes::default() };
+    let events = parse_events(&answer(200, &events)).unwrap();
+    let left = events.into_iter().fold(wanted, |left, event| left.missing_in(&event.asked()));
+    assert_eq!((left.reviewers, left.team_reviewers), (names(&["bob"]), names(&[])));
+}
+
+#[test]
 fn forks_are_not_seen() {
     let body = json!([pull("open", None, &json!({"full_name": "mallory/config"})), pull("open", None, &Value::Null)]);
     assert_eq!(parse_list(&answer(200, &body)).unwrap(), []);
@@ -128,16 +199,16 @@ fn forks_are_not_seen() {
 #[test]
 fn created_or_not() {
     let refused = |message: &str| json!({"message": "Validation Failed", "errors": [{"message": message}]});
-    let created = parse_created(answer(201, &pull("open", None, &Value::Null))).unwrap();
+    let created = parse_created(&site(), answer(201, &pull("open", None, &Value::Null))).unwrap();
     assert!(matches!(created, Created::Done(pull) if pull.number == 7));
     let exists = refused("A pull request already exists for fleet:promotion/a.");
-    assert!(matches!(parse_created(answer(422, &exists)).unwrap(), Created::Exists));
+    assert!(matches!(parse_created(&site(), answer(422, &exists)).unwrap(), Created::Exists));
     let invalid = json!({"message": "Validation Failed", "errors": [{"field": "head", "code": "invalid"}]});
-    assert!(matches!(parse_created(answer(422, &invalid)).unwrap(), Created::HeadUnknown));
+    assert!(matches!(parse_created(&site(), answer(422, &invalid)).unwrap(), Created::HeadUnknown));
     let behind = refused("No commits between main and promotion/a");
-    assert!(matches!(parse_created(answer(422, &behind)).unwrap(), Created::HeadUnknown));
+    assert!(matches!(parse_created(&site(), answer(422, &behind)).unwrap(), Created::HeadUnknown));
     let invalid = json!({"message": "Validation Failed", "errors": [{"field": "base", "code": "invalid"}]});
-    let error = parse_created(answer(422, &invalid)).unwrap_err();
+    let error = parse_created(&site(), answer(422, &invalid)).unwrap_err();
     assert!(error.to_string().ends_with("422: Validation Failed: base is invalid"), "{error}");
 }
 
