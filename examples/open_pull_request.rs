@@ -14,7 +14,9 @@ use clap::Parser;
 use egress::{Egress, Guard, IpNet, Policy};
 use promote_pr::edit::{Target, Update};
 use promote_pr::host::Provider;
-use promote_pr::{Attributes, BranchName, Credentials, Key, MergePolicy, Options, Promoter, RepoUrl, Request};
+use promote_pr::{
+    Attributes, BranchName, Credentials, Key, Links, MergePolicy, Options, Promoter, RepoUrl, Request, Templates,
+};
 use secrecy::SecretString;
 
 /// Opens a pull request that writes a value behind a marker
@@ -64,7 +66,9 @@ async fn main() -> anyhow::Result<()> {
         provider: args.provider,
         api_url: None,
         source_environment: None,
-        pipeline_link: None,
+        previous_revision: None,
+        links: Links::default(),
+        templates: Templates::default(),
         attributes: Attributes::default(),
         merge: MergePolicy::None,
     };

@@ -12,8 +12,8 @@ mod status;
 mod unsupported;
 
 pub use promotion::{
-    DocumentSelector, HelmValues, ImageField, KustomizeImage, Notification, Promotion, Provider, PullRequestSpec,
-    SecretName, ShippedProvider, ShippedPullRequest, ShippedStrategy, Update, WebhookSpec,
+    DocumentSelector, HelmValues, ImageField, KustomizeImage, Links, MergePolicy, Notification, Promotion, Provider,
+    PullRequestSpec, SecretName, ShippedProvider, ShippedPullRequest, ShippedStrategy, Update, WebhookSpec,
 };
 pub use spec::{AppRef, ClusterKind, ClusterRef, Environment, Observe, Pipeline, PipelineSpec, PromoteWhen, Target};
 pub use status::{

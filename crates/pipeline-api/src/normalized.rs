@@ -2,9 +2,12 @@
 
 use url::Url;
 
+mod pull_request;
 mod updates;
 
-use crate::{DocumentSelector, Environment, Pipeline, Promotion as Spec, Provider, ShippedStrategy, rules};
+use crate::{
+    DocumentSelector, Environment, Links, MergePolicy, Pipeline, Promotion as Spec, Provider, ShippedStrategy, rules,
+};
 
 /// How to promote to an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Strategy {
 /// A promotion by pull request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullRequest {
+    /// Where in the manifest it is said, for messages: `spec.promotion.pullRequest`.
+    pub field: String,
     /// The repository: `https` or `ssh`, with a host, without a password. `git@host:path` has become `ssh://git@host/path`.
     pub url: Url,
     /// The branch that the pull request is to be merged into.
@@ -45,6 +50,42 @@ pub struct PullRequest {
     pub api_url: Option<Url>,
     /// The fields to change in addition to those with a marker.
     pub updates: Vec<Update>,
+    /// The words of pull request and commit.
+    pub text: Text,
+    /// Labels, reviewers and the like.
+    pub attributes: Attributes,
+    /// Who merges.
+    pub merge: MergePolicy,
+}
+
+/// The words of a pull request and its commit: templates, not checked here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    /// The title.
+    pub title: Option<String>,
+    /// The text.
+    pub body: Option<String>,
+    /// The commit's message.
+    pub commit_message: Option<String>,
+    /// The pages that the text links.
+    pub links: Links,
+}
+
+/// What a reviewer finds on a pull request beside its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Names of its labels.
+    pub labels: Vec<String>,
+    /// Login names of those whose review is asked for.
+    pub reviewers: Vec<String>,
+    /// Names of the teams whose review is asked for.
+    pub team_reviewers: Vec<String>,
+    /// Login names of those it is assigned to.
+    pub assignees: Vec<String>,
+    /// Title of its milestone.
+    pub milestone: Option<String>,
+    /// Whether it opens as a draft.
+    pub draft: bool,
 }
 
 /// A field to change; presets have become paths.
@@ -132,6 +173,15 @@ pub enum Problem {
     /// Not the name of an image.
     #[error("{}", rules::IMAGE_NAME)]
     NotImageName,
+    /// Not names.
+    #[error("{}", rules::NAMES)]
+    NotNames,
+    /// A draft that is to be merged.
+    #[error("{}", rules::DRAFTS_STAY)]
+    MergeOfDraft,
+    /// A merge policy without a pull request.
+    #[error("{}", rules::MERGE_OF_PULL_REQUEST)]
+    MergeWithoutPullRequest,
     /// Credentials in a URL.
     #[error("must not hold credentials; put them into the Secret that secretRef names")]
     Credentials,
@@ -148,10 +198,16 @@ impl Pipeline {
         let Some((index, found)) = found else {
             return Err(invalid("spec.environments", Problem::UnknownEnvironment(environment.to_owned())));
         };
-        match (&found.promotion, &self.spec.promotion) {
-            (Some(own), _) => normalize(&format!("spec.environments[{index}].promotion"), own).map(Some),
-            (None, Some(shared)) => normalize("spec.promotion", shared).map(Some),
-            (None, None) => Ok(None),
+        let promotion = match (&found.promotion, &self.spec.promotion) {
+            (Some(own), _) => normalize(&format!("spec.environments[{index}].promotion"), own)?,
+            (None, Some(shared)) => normalize("spec.promotion", shared)?,
+            (None, None) => return Ok(None),
+        };
+        match found.merge {
+            Some(merge) => {
+                pull_request::with_merge(promotion, merge, format!("spec.environments[{index}].merge")).map(Some)
+            }
+            None => Ok(Some(promotion)),
         }
     }
 
@@ -171,6 +227,8 @@ impl Pipeline {
             let field = format!("spec.environments[{index}]");
             check(&mut wrong, !earlier, &format!("{field}.name"), Problem::DuplicateEnvironment);
             check_environment(&mut wrong, &field, environment);
+            let merge = pull_request::check_merge(environment, self.spec.promotion.as_ref());
+            wrong.extend(merge.err().map(|problem| invalid(format!("{field}.merge"), problem)));
         }
         wrong
     }
@@ -206,15 +264,8 @@ fn normalize(field: &str, spec: &Spec) -> Result<Promotion, Invalid> {
     }
     let (strategy, hmac_secret) = match (&spec.pull_request, &spec.webhook, &spec.strategy) {
         (Some(pull_request), None, None) => {
-            let field = format!("{field}.pullRequest");
-            let strategy = Strategy::PullRequest(PullRequest {
-                url: repository_url(&format!("{field}.url"), &pull_request.url)?,
-                branch: branch(format!("{field}.branch"), &pull_request.branch)?,
-                secret: object_name(format!("{field}.secretRef"), &pull_request.secret_ref)?,
-                provider: pull_request.provider,
-                api_url: https_url(&format!("{field}.apiUrl"), pull_request.api_url.as_deref())?,
-                updates: updates::normalize(&format!("{field}.updates"), &pull_request.updates)?,
-            });
+            let strategy =
+                Strategy::PullRequest(pull_request::normalize(format!("{field}.pullRequest"), pull_request)?);
             (strategy, spec.hmac_secret_ref.as_ref())
         }
         (None, Some(webhook), None) => {
@@ -244,12 +295,16 @@ fn shipped_strategy(field: &str, shipped: &ShippedStrategy) -> Result<Strategy, 
         (Some(pull_request), None) => {
             let field = format!("{field}.strategy.pull-request");
             Ok(Strategy::PullRequest(PullRequest {
+                field: field.clone(),
                 url: repository_url(&format!("{field}.url"), &pull_request.url)?,
                 branch: branch(format!("{field}.baseBranch"), &pull_request.base_branch)?,
                 secret: object_name(format!("{field}.secretRef.name"), &pull_request.secret_ref.name)?,
                 provider: Some(pull_request.type_.into()),
                 api_url: None,
                 updates: Vec::new(),
+                text: Text::default(),
+                attributes: Attributes::default(),
+                merge: MergePolicy::default(),
             }))
         }
         (None, Some(_)) => Ok(Strategy::Notification),

@@ -86,6 +86,11 @@ pub(crate) fn https(field: &str) -> Rule {
     rule(r"self.matches('^https://[^ ]+$')", format!("{field} must begin with https:// and a host, without blanks"))
 }
 
+/// A template of a URL, which may hold blanks.
+pub(crate) fn link(field: &str) -> Rule {
+    rule("self.startsWith('https://')", format!("{field} must begin with https:// and a host"))
+}
+
 pub(crate) fn no_user(field: &str) -> Rule {
     rule(
         r"!self.matches('^https://[^/?#]*@')",
@@ -160,3 +165,40 @@ pub(crate) const IMAGE_NAME: &str = "must be the name of an image, without blank
 pub(crate) fn is_image_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| matches!(c, '[' | ']') || c.is_whitespace())
 }
+
+/// Names of labels and people, which become parts of requests to a host.
+pub(crate) fn names(field: &str) -> Rule {
+    rule(
+        r"self.all(one, one.matches('^[^\\x00-\\x20\\x7f]([^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f])?$'))",
+        format!("{field} {NAMES}"),
+    )
+}
+
+pub(crate) const NAMES: &str = "must be names without blanks at their ends, on one line";
+
+pub(crate) fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.trim_matches(' ') == text && !text.bytes().any(|byte| byte < b' ' || byte == 0x7f)
+}
+
+pub(crate) fn drafts_stay() -> Rule {
+    rule("!has(self.draft) || !self.draft || !has(self.merge) || self.merge == 'None'", DRAFTS_STAY.to_owned())
+        .reason(Reason::FieldValueForbidden)
+}
+
+pub(crate) const DRAFTS_STAY: &str = "a draft is not merged: take draft away, or set merge to None";
+
+pub(crate) fn merge_of_pull_request() -> Rule {
+    let by_pull_request = |promotion: &str| {
+        format!(
+            "has({promotion}.pullRequest) || has({promotion}.strategy) && has({promotion}.strategy.pull__dash__request)"
+        )
+    };
+    let cel = format!(
+        "self.environments.all(one, !has(one.merge) || (has(one.promotion) ? {} : has(self.promotion) && ({})))",
+        by_pull_request("one.promotion"),
+        by_pull_request("self.promotion"),
+    );
+    rule(&cel, format!("merge {MERGE_OF_PULL_REQUEST}")).reason(Reason::FieldValueForbidden)
+}
+
+pub(crate) const MERGE_OF_PULL_REQUEST: &str = "goes with a promotion by pull request only";

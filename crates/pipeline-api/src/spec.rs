@@ -2,7 +2,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Promotion, rules, schema, status::PipelineStatus};
+use crate::{MergePolicy, Promotion, rules, schema, status::PipelineStatus};
 
 /// What a `Pipeline` asks for.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -33,6 +33,7 @@ use crate::{Promotion, rules, schema, status::PipelineStatus};
 #[cfg_attr(feature = "cel", kube(cel))]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::null_is_absent)]
+#[x_kube(validation = rules::merge_of_pull_request())]
 pub struct PipelineSpec {
     /// The application that moves; each target holds one object of this kind and name.
     pub app_ref: AppRef,
@@ -89,6 +90,9 @@ pub struct Environment {
     /// When a revision in this environment counts as ready to go on to the next one. Default: `AllTargetsReady`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promote_when: Option<PromoteWhen>,
+    /// Who merges the pull requests of promotions to this environment. Default: the promotion's `merge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<MergePolicy>,
 }
 
 /// When a revision may leave an environment.

@@ -73,6 +73,7 @@ fn bad_cases() -> Vec<Bad> {
     const LABEL: &str =
         "must be a DNS label: at most 63 lower-case letters, digits and '-', with a letter or digit at both ends";
     const OBJECT: &str = "must be the name of an object: at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends";
+    const NAMES: &str = "must be names without blanks at their ends, on one line";
     const ONE_FIELD: &str = "an update needs exactly one of path, kustomizeImage and helmValues";
     const SCHEME: &str = "url must begin with https:// or ssh:// and a host, or be user@host:path, without blanks";
     const CREDENTIALS: &str = "must not hold credentials: put them into the Secret that secretRef names";
@@ -230,6 +231,46 @@ fn bad_cases() -> Vec<Bad> {
             "spec.promotion.pullRequest.updates[0].kustomizeImage.name",
             "must be the name of an image",
         ),
+        bad("/spec/promotion/pullRequest/labels", json!(["a", " b"]), "spec.promotion.pullRequest.labels", NAMES),
+        bad("/spec/promotion/pullRequest/reviewers", json!(["a\nb"]), "spec.promotion.pullRequest.reviewers", NAMES),
+        bad(
+            "/spec/promotion/pullRequest/teamReviewers",
+            json!(["b "]),
+            "spec.promotion.pullRequest.teamReviewers",
+            NAMES,
+        ),
+        bad("/spec/promotion/pullRequest/assignees", json!([" "]), "spec.promotion.pullRequest.assignees", NAMES),
+        bad(
+            "/spec/promotion/pullRequest/links",
+            json!({"source": "http://example.com/{{ tag }}"}),
+            "spec.promotion.pullRequest.links.source",
+            "must begin with https:// and a host",
+        ),
+        bad(
+            PROMOTION,
+            json!({"pullRequest": {"url": "https://github.com/org/fleet", "secretRef": "git", "draft": true, "merge": "Auto"}}),
+            "spec.promotion.pullRequest",
+            "a draft is not merged",
+        ),
+        bad("/spec/environments/1/merge", json!("Auto"), "spec", "goes with a promotion by pull request only"),
+        bad_for_schema(
+            "/spec/promotion/pullRequest/merge",
+            json!("Always"),
+            "spec.promotion.pullRequest.merge",
+            "Unsupported value",
+        ),
+        bad_for_schema(
+            "/spec/promotion/pullRequest/labels",
+            many(51, json!("a")),
+            "spec.promotion.pullRequest.labels",
+            "must have at most 50 items",
+        ),
+        bad_for_schema(
+            "/spec/promotion/pullRequest/title",
+            json!("a".repeat(1025)),
+            "spec.promotion.pullRequest.title",
+            "may not be more than 1024 bytes",
+        ),
         bad_for_schema(NAME, json!("a".repeat(64)), "spec.environments[0].name", "may not be more than 63 bytes"),
         bad_for_schema(
             URL,
@@ -282,6 +323,17 @@ fn good_cases() -> Vec<Value> {
         with(PROMOTION, json!({"strategy": {"notification": {}}, "manual": true})),
         with(PROMOTION, json!({"strategy": {"notification": {}, "secretRef": {"name": "hmac"}}})),
         with(PROMOTION, json!({"webhook": {"secretRef": "ci"}, "hmacSecretRef": "hmac"})),
+        with("/spec/environments/0/merge", json!("Auto")),
+        with(
+            PROMOTION,
+            json!({"pullRequest": {
+                "url": "https://github.com/org/fleet", "branch": "main", "secretRef": "git",
+                "title": "{{ pipeline }}", "body": "{{ changes }}", "commitMessage": "{{ title }}",
+                "links": {"source": "https://example.com/{{ tag }}", "pipeline": "https://ui.example.com"},
+                "labels": ["kind/promotion", "needs review"], "reviewers": ["joe"], "teamReviewers": ["org/ops"],
+                "assignees": ["ann"], "milestone": "1.0", "draft": false, "merge": "Immediate",
+            }}),
+        ),
         with("/spec/environments/0/targets", json!([])),
         with(
             "/spec/promotion/pullRequest/updates",

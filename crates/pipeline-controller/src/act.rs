@@ -26,8 +26,9 @@ async fn perform(ctx: &Context, pipeline: &Pipeline, effect: &Effect) -> Outcome
         }
     };
     let secret_version = secret.as_ref().and_then(|secret| secret.resource_version.clone());
-    let result = ctx.strategies.run(pipeline, effect, secret.as_ref(), ctx.now()).await;
-    ctx.looks.note(pipeline, &environment, ctx.now());
+    let began = ctx.now();
+    let result = ctx.strategies.run(pipeline, effect, secret.as_ref(), began).await;
+    ctx.looks.note(pipeline, &environment, began);
     Outcome { environment, result, secret_version }
 }
 

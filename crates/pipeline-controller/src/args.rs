@@ -52,7 +52,7 @@ pub struct Args {
     pub health_probe_bind_address: SocketAddr,
 
     /// Time between two looks at an open pull request
-    #[arg(long, env = "PIPELINE_CONTROLLER_PULL_REQUEST_INTERVAL", default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "PIPELINE_CONTROLLER_PULL_REQUEST_INTERVAL", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub pull_request_interval: Duration,
 
     /// Time between two looks at targets on other clusters, which are not watched

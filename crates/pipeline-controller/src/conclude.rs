@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pipeline_api::{
     ClusterAppRef, EnvironmentStatus, Phase, Pipeline, PipelineStatus, PromotionStatus, TargetStatus, text,
 };
+use uuid::Uuid;
 
 use crate::decide;
 use crate::observed::{Observed, ObservedTarget, Reports};
@@ -97,9 +98,10 @@ fn succeed(record: &mut PromotionStatus, done: Done, now: Timestamp) {
     record.finished_time = None;
     record.attempts = 0;
     match done {
-        Done::Open { url } => {
+        Done::Open { url, held_up } => {
             record.phase = Phase::Open;
             record.url = Some(url);
+            record.message = held_up.map(|why| text(format!("not merged yet: {why}")));
         }
         Done::Merged { url } => {
             record.phase = Phase::Delivered;
@@ -188,7 +190,7 @@ fn requeue(status: &PipelineStatus, observed: &Observed, policy: &Policy, now: T
         let next = record.next_attempt_time.as_ref().map(|time| time.0.duration_since(now));
         let due = next.and_then(|delay| Duration::try_from(delay).ok()).filter(|delay| !delay.is_zero());
         let look = match record.phase {
-            Phase::Open => Some(policy.pull_request_interval),
+            Phase::Open => Some(spread(policy.pull_request_interval, &record.id)),
             Phase::Failed => Some(policy.retry_max_delay),
             _ => None,
         };
@@ -199,6 +201,12 @@ fn requeue(status: &PipelineStatus, observed: &Observed, policy: &Policy, now: T
     let unreadable = observed.unreadable().next().is_some().then_some(policy.unreadable);
     let all = promotions.chain(remote).chain(unreadable);
     all.min().unwrap_or(policy.resync).min(policy.resync)
+}
+
+/// Up to a fifth longer, each promotion by its own measure, so that many do not ask their host at the same moment.
+fn spread(interval: Duration, promotion: &str) -> Duration {
+    let measure = Uuid::parse_str(promotion).ok().and_then(|id| id.as_bytes().first().copied()).unwrap_or_default();
+    interval + interval / 5 / u32::from(u8::MAX) * u32::from(measure)
 }
 
 /// The API server keeps whole seconds: cut off, a time would come too early.

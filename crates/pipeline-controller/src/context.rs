@@ -1,13 +1,14 @@
 //! What every reconcile shares.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use kube::runtime::events::Recorder;
 use kube::{Client, ResourceExt};
 use pipeline_api::Pipeline;
 
+use crate::hooks::Hooks;
 use crate::observe::applications::Applications;
 use crate::observe::clusters::Clusters;
 use crate::policy::Policy;
@@ -21,6 +22,7 @@ pub(crate) struct Context {
     pub events: Recorder,
     pub policy: Policy,
     pub looks: Looks,
+    pub hooks: Arc<Hooks>,
 }
 
 impl Context {
@@ -30,17 +32,31 @@ impl Context {
     }
 }
 
-/// When this process last looked at each open pull request. Kept out of the status, which would otherwise be written with
-/// every look; after a restart each is simply looked at anew.
-#[derive(Default)]
-pub(crate) struct Looks(Mutex<BTreeMap<(String, String, String), Timestamp>>);
+/// When this process last looked at each open pull request, and when its host last told of it. Kept out of the status, which
+/// would otherwise be written with every look; after a restart each is simply looked at anew.
+#[derive(Clone, Default)]
+pub(crate) struct Looks(Arc<Mutex<BTreeMap<(String, String, String), Look>>>);
+
+#[derive(Clone, Copy, Default)]
+struct Look {
+    looked: Option<Timestamp>,
+    told: Option<Timestamp>,
+}
 
 impl Looks {
+    /// A look that began at `now`.
     pub(crate) fn note(&self, pipeline: &Pipeline, environment: &str, now: Timestamp) {
         let key = (pipeline.namespace().unwrap_or_default(), pipeline.name_any(), environment.to_owned());
-        self.lock().insert(key, now);
+        self.lock().entry(key).or_default().looked = Some(now);
     }
 
+    /// The host told at `now` that something happened: the next look is due at once.
+    pub(crate) fn tell(&self, namespace: &str, name: &str, environment: &str, now: Timestamp) {
+        let key = (namespace.to_owned(), name.to_owned(), environment.to_owned());
+        self.lock().entry(key).or_default().told = Some(now);
+    }
+
+    /// The looks that count: those that began after the host told.
     pub(crate) fn of(&self, pipeline: &Pipeline) -> BTreeMap<String, Timestamp> {
         let (namespace, name) = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
         let environments = pipeline.spec.environments.iter().map(|environment| environment.name.clone());
@@ -48,7 +64,8 @@ impl Looks {
         environments
             .filter_map(|environment| {
                 let look = looks.get(&(namespace.clone(), name.clone(), environment.clone()))?;
-                Some((environment, *look))
+                let looked = look.looked.filter(|looked| look.told.is_none_or(|told| told < *looked))?;
+                Some((environment, looked))
             })
             .collect()
     }
@@ -59,7 +76,31 @@ impl Looks {
             .retain(|(its_namespace, its_name, _), _| (its_namespace.as_str(), its_name.as_str()) != (namespace, name));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String, String), Timestamp>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String, String), Look>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::pipeline;
+
+    #[test]
+    fn a_look_counts_until_the_host_tells_of_something_new() {
+        let looks = Looks::default();
+        let pipeline = pipeline("dev prod");
+        let (namespace, name) = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
+        let at = |second| Timestamp::from_second(second).unwrap();
+        looks.note(&pipeline, "prod", at(10));
+        assert_eq!(looks.of(&pipeline).get("prod"), Some(&at(10)));
+        // While a look is under way, which began at 19.
+        looks.tell(&namespace, &name, "prod", at(20));
+        looks.note(&pipeline, "prod", at(19));
+        assert_eq!(looks.of(&pipeline).get("prod"), None);
+        looks.note(&pipeline, "prod", at(21));
+        assert_eq!(looks.of(&pipeline).get("prod"), Some(&at(21)));
+        looks.forget(&namespace, &name);
+        assert!(looks.of(&pipeline).is_empty());
     }
 }

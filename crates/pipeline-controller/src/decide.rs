@@ -11,6 +11,7 @@ use crate::key;
 use crate::observed::{Observed, ObservedEnvironment, Reports};
 use crate::plan::{Blocked, Effect, EnvironmentPlan, Plan, Step};
 use crate::policy::Policy;
+use crate::validity;
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ pub fn decide(pipeline: &Pipeline, observed: &Observed, policy: &Policy, now: Ti
     }
     let decider = Decider { pipeline, observed, policy, now };
     let mut plan = Plan::default();
-    if !pipeline.invalid().is_empty() {
+    if !validity::problems(pipeline).is_empty() {
         let environments = pipeline.spec.environments.iter();
         let untouched = environments
             .map(|environment| (environment.name.clone(), decider.unchanged(environment, Step::NotReached)));
@@ -160,6 +161,7 @@ impl Decider<'_> {
             source_environment: source.name.clone(),
             revision: revision.to_owned(),
             previous_revision: self.observed.environment(&environment.name).and_then(ObservedEnvironment::revision),
+            previous_url: history.iter().rev().find_map(merged_url),
             sequence: sequence(&record),
             attempts: u32::try_from(record.attempts).unwrap_or(0),
             started: record.started_time.as_ref().map_or(self.now, |time| time.0),
@@ -313,6 +315,11 @@ fn next_sequence(history: &[PromotionStatus], revision: &str) -> u32 {
     let earlier = before.last().map_or(1, sequence);
     let other_was_live = since.iter().any(|record| matches!(record.phase, Phase::Succeeded | Phase::AlreadyApplied));
     if other_was_live { earlier.saturating_add(1) } else { earlier }
+}
+
+/// The pull request of a promotion that was merged and became live.
+fn merged_url(record: &PromotionStatus) -> Option<String> {
+    record.url.clone().filter(|_| record.phase == Phase::Succeeded)
 }
 
 fn sequence(record: &PromotionStatus) -> u32 {

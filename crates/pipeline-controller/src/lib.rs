@@ -17,11 +17,13 @@ pub mod plan;
 
 mod key;
 pub mod strategies;
+mod validity;
 mod value;
 
 mod causes;
 mod context;
 mod health;
+mod hooks;
 mod policy;
 mod telemetry;
 

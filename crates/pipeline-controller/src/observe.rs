@@ -24,6 +24,7 @@ pub(crate) async fn observe(ctx: &Context, pipeline: &Pipeline) -> Observed {
         return Observed::default();
     }
     ctx.applications.follow(pipeline);
+    ctx.hooks.follow(pipeline);
     let environments = join_all(pipeline.spec.environments.iter().map(async |environment| {
         let targets = join_all(environment.targets.iter().map(|target| observe_target(ctx, pipeline, target))).await;
         (environment.name.clone(), ObservedEnvironment { targets })

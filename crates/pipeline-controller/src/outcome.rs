@@ -14,7 +14,11 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     /// The pull request is open.
-    Open { url: String },
+    Open {
+        url: String,
+        /// Why it is not merged, though it is to be merged without a person.
+        held_up: Option<String>,
+    },
     /// The pull request is merged.
     Merged { url: String },
     /// A person closed the pull request without merging it.

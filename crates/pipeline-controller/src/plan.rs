@@ -70,6 +70,8 @@ pub struct Effect {
     pub source_environment: String,
     pub revision: String,
     pub previous_revision: Option<String>,
+    /// The page of the last promotion to the environment that succeeded.
+    pub previous_url: Option<String>,
     pub sequence: u32,
     /// Tries made so far.
     pub attempts: u32,

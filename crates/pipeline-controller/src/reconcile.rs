@@ -62,6 +62,7 @@ async fn read(ctx: &Context, meta: &PipelineMeta) -> kube::Result<Option<Pipelin
     let Some(object) = api.get_opt(&name).await?.filter(|object| object.metadata.deletion_timestamp.is_none()) else {
         ctx.looks.forget(&namespace, &name);
         ctx.applications.unfollow(&namespace, &name);
+        ctx.hooks.unfollow(&namespace, &name);
         return Ok(None);
     };
     let metadata = object.metadata.clone();

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Args;
 use crate::context::{Context, Looks};
 use crate::health::{self, Readiness};
+use crate::hooks::Hooks;
 use crate::observe::applications::{Applications, PipelineMeta};
 use crate::observe::clusters::Clusters;
 use crate::policy::Policy;
@@ -99,12 +100,14 @@ async fn control(
     let (store, writer) = reflector::store();
     let (wake, woken) = mpsc::channel(WAKE_QUEUE);
     let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
+    let looks = Looks::default();
     let context = Arc::new(Context {
         applications: Applications::new(client.clone(), wake),
         clusters: Clusters::new(client.clone(), strategies.egress.clone()),
         events: Recorder::new(client.clone(), reporter),
         policy: Policy::new(args),
-        looks: Looks::default(),
+        hooks: Arc::new(Hooks::new(looks.clone())),
+        looks,
         strategies,
         client,
     });

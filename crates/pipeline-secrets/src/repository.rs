@@ -69,6 +69,16 @@ impl fmt::Debug for RepositoryCredentials {
     }
 }
 
+impl SecretValues {
+    /// The key `webhook-secret`: what the repository's host signs its webhooks with.
+    ///
+    /// # Errors
+    /// [`Error::Key`] if it cannot be used.
+    pub fn webhook_secret(&self) -> Result<Option<SecretString>, Error> {
+        Ok(self.line("webhook-secret", str::trim)?.map(SecretString::from))
+    }
+}
+
 pub(crate) fn parse(secret: &SecretValues) -> Result<RepositoryCredentials, Error> {
     let username = secret.line("username", str::trim)?;
     let password = secret.line("password", |text| text.trim_matches(['\r', '\n']))?;

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &PromoteArgs) -> anyhow::Result<Status> {
     };
 
     let (state, url) = match &done {
-        Done::Open { url } => ("Open", Some(url.as_str())),
+        Done::Open { url, .. } => ("Open", Some(url.as_str())),
         Done::Merged { url } => ("Merged", Some(url.as_str())),
         Done::Closed { url } => ("Closed", Some(url.as_str())),
         Done::AlreadyApplied => ("AlreadyApplied", None),
@@ -96,7 +96,7 @@ fn strategy(strategy: &Strategy) -> &'static str {
 
 fn sentence(done: &Done, revision: &str, environment: &str) -> String {
     match done {
-        Done::Open { url } => format!("The pull request for {revision} to {environment} is open: {url}\n"),
+        Done::Open { url, .. } => format!("The pull request for {revision} to {environment} is open: {url}\n"),
         Done::Merged { url } => format!("The pull request for {revision} to {environment} is merged: {url}\n"),
         Done::Closed { url } => format!("The pull request for {revision} to {environment} is closed: {url}\n"),
         Done::AlreadyApplied => format!("Nothing to change: {environment} has {revision} already.\n"),

@@ -70,6 +70,7 @@ impl Promotion {
             source_environment: source.name.clone(),
             revision: args.revision.clone(),
             previous_revision: None,
+            previous_url: None,
             sequence,
             attempts: 0,
             started,

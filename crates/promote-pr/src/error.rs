@@ -4,6 +4,7 @@ use std::fmt;
 
 use egress::Retry;
 
+use crate::content::TemplateError;
 use crate::host::Provider;
 use crate::names::BranchName;
 use crate::{edit, git};
@@ -54,6 +55,15 @@ pub enum Error {
         url: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// A template does not fit the promotion. Nothing was pushed.
+    #[error("the template of the {what} cannot be used")]
+    Template {
+        /// What the template is for: `title`, `body` or `commit message`.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: TemplateError,
     },
     /// Nothing in the base branch is to be changed. Nothing was pushed.
     #[error("no file on branch `{base}` of {repository} holds {target}{}", Others(notes))]
@@ -188,6 +198,7 @@ impl Error {
             | Self::NoToken { .. }
             | Self::BadToken { .. }
             | Self::BadApiUrl { .. }
+            | Self::Template { .. }
             | Self::NoMatch { .. }
             | Self::NotEditable { .. }
             | Self::BranchTaken { .. }

@@ -9,6 +9,7 @@ mod bitbucket_server;
 mod gitea;
 mod github;
 mod gitlab;
+pub mod hook;
 mod probe;
 mod provider;
 mod rest;

@@ -12,9 +12,11 @@ mod error;
 mod promoter;
 mod request;
 
-pub use content::{InvalidTemplate, MessageTemplate};
+pub use content::{BodyTemplate, LinkTemplate, MessageTemplate, TemplateError, TitleTemplate};
 pub use error::{Call, Error};
 pub use git::SshIdentity;
 pub use names::{BranchName, CommitId, RepoUrl};
 pub use promoter::{Options, Promoter};
-pub use request::{Attributes, Credentials, FileChange, Key, MergePolicy, Promotion, Request, State, Withdrawn};
+pub use request::{
+    Attributes, Credentials, FileChange, Key, Links, MergePolicy, Promotion, Request, State, Templates, Withdrawn,
+};

@@ -153,7 +153,7 @@ impl Promoter {
     /// promotion.
     async fn restore_text(&self, work: &Work<'_>, pull: &mut PullRequest) -> Result<(), Error> {
         let limits = work.host.capabilities();
-        let title = content::title(work.request, limits.title);
+        let title = content::title(work.request, limits.title)?;
         let named = content::is_of(&pull.body, work.id);
         if named && pull.title == title {
             return Ok(());
@@ -161,7 +161,7 @@ impl Promoter {
         if !named {
             let snapshot = self.git.fetch(&work.remote, &work.request.base).await?;
             let changes = changes(&self.edit(work.request, &snapshot).await?);
-            pull.body = content::body(work.request, &changes, limits);
+            pull.body = content::body(work.request, &changes, limits)?;
         }
         work.host.update(pull, &title, &pull.body).await?;
         pull.title = title;
@@ -207,11 +207,12 @@ impl Promoter {
             return Ok(Some(work.promotion(State::AlreadyApplied, None, Vec::new(), superseded)));
         }
         let changes = changes(&edited);
+        let new = work.new_pull_request(&changes)?;
         let taken = branches.iter().any(|(branch, _)| *branch == work.head);
         if !self.push(work, &snapshot, taken, &edited, &changes).await? {
             return Ok(None);
         }
-        let mut pull = work.create(&changes).await?;
+        let mut pull = work.create(&new).await?;
         let superseded = work.supersede(Some(&pull)).await?;
         let others = branches.into_iter().filter(|(branch, _)| *branch != work.head).collect();
         self.sweep(work, others, &superseded).await?;
@@ -242,7 +243,7 @@ impl Promoter {
             }
             Some(old) => Some(old.id),
         };
-        let message = content::commit_message(work.request, changes, self.options.message.as_ref());
+        let message = content::commit_message(work.request, changes, self.options.message.as_ref())?;
         #[expect(clippy::disallowed_methods, reason = "a commit carries the time at which it is made")]
         let when = jiff::Timestamp::now();
         let change = Change {

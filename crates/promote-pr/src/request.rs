@@ -4,6 +4,7 @@ use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
 
+use crate::content::{BodyTemplate, MessageTemplate, TitleTemplate};
 use crate::edit;
 use crate::git::{SigningKey, SshIdentity};
 use crate::host::{Provider, PullRequest, PullRequestState};
@@ -42,12 +43,38 @@ pub struct Request {
     pub updates: Vec<edit::Update>,
     /// The environment that the revision comes from, for the pull request's text.
     pub source_environment: Option<String>,
-    /// A page about the pipeline, for the pull request's text.
-    pub pipeline_link: Option<Url>,
+    /// The revision that the environment has, for the pull request's text.
+    pub previous_revision: Option<String>,
+    /// Pages that the pull request's text links.
+    pub links: Links,
+    /// The words of pull request and commit, where they are to be others than the usual ones.
+    pub templates: Templates,
     /// What a reviewer finds beside the text.
     pub attributes: Attributes,
     /// Whether the pull request is merged without a person.
     pub merge: MergePolicy,
+}
+
+/// Pages that a pull request's text links.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// Where the revision comes from, such as a commit or a release.
+    pub source: Option<Url>,
+    /// A page about the pipeline.
+    pub pipeline: Option<Url>,
+    /// The pull request of the promotion to this environment before this one.
+    pub previous: Option<Url>,
+}
+
+/// The words of a pull request and its commit, each a template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Templates {
+    /// The title.
+    pub title: Option<TitleTemplate>,
+    /// The text.
+    pub body: Option<BodyTemplate>,
+    /// The commit's message; goes before [`Options::message`](crate::Options::message).
+    pub message: Option<MessageTemplate>,
 }
 
 /// What a reviewer finds on a pull request beside its text. What a host cannot do is [`Error::NotSupported`], and then

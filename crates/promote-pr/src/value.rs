@@ -150,7 +150,7 @@ impl fmt::Display for Template {
 }
 
 /// Nothing but what is named here: no files, no functions, no tests.
-fn environment() -> Environment<'static> {
+pub(crate) fn environment() -> Environment<'static> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.add_filter(
@@ -183,7 +183,7 @@ fn replace(text: &str, from: &str, to: &str) -> Result<String, minijinja::Error>
     Ok(replaced)
 }
 
-fn reason(error: &minijinja::Error) -> String {
+pub(crate) fn reason(error: &minijinja::Error) -> String {
     match error.detail() {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),

@@ -18,12 +18,16 @@ fn pipeline(promotion: &Value) -> Pipeline {
 
 fn pull_request(url: &str) -> PullRequest {
     PullRequest {
+        field: "spec.promotion.pullRequest".into(),
         url: url.parse().unwrap(),
         branch: "main".into(),
         secret: "git".into(),
         provider: Some(Provider::GitHub),
         api_url: None,
         updates: vec![],
+        text: Text::default(),
+        attributes: Attributes::default(),
+        merge: MergePolicy::None,
     }
 }
 
@@ -159,4 +163,56 @@ fn errors_never_show_the_value() {
     let promotion = json!({"webhook": {"url": "https://user:hunter2@ci.example.com/hunter2"}});
     let error = pipeline(&promotion).promotion("prod").unwrap_err();
     assert!(!format!("{error} {error:?}").contains("hunter2"));
+}
+
+#[test]
+fn an_environment_has_its_own_merge_policy() {
+    let check = |merge: Value, promotion: Value| {
+        let mut pipeline = json!({
+            "apiVersion": "pipelines.weave.works/v1alpha1",
+            "kind": "Pipeline",
+            "metadata": {"name": "podinfo"},
+            "spec": {
+                "appRef": {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": "podinfo"},
+                "environments": [{"name": "dev", "targets": []}, {"name": "prod", "targets": []}],
+                "promotion": promotion,
+            }
+        });
+        if !merge.is_null() {
+            pipeline["spec"]["environments"][1]["merge"] = merge;
+        }
+        let pipeline: Pipeline = serde_json::from_value(pipeline).unwrap();
+        let invalid: Vec<_> = pipeline.invalid().iter().map(ToString::to_string).collect();
+        match pipeline.promotion("prod") {
+            Ok(promotion) => match promotion.unwrap().strategy {
+                Strategy::PullRequest(pull_request) => {
+                    assert_eq!(invalid, Vec::<String>::new());
+                    Ok(pull_request.merge)
+                }
+                other => panic!("{other:?}"),
+            },
+            Err(error) => {
+                assert_eq!(invalid, [error.to_string()]);
+                Err(error.to_string())
+            }
+        }
+    };
+    let git = |field: &str, value: Value| {
+        let mut pull_request = json!({"url": "https://github.com/org/fleet", "secretRef": "git"});
+        pull_request[field] = value;
+        json!({"pullRequest": pull_request})
+    };
+    let shipped = json!({"strategy": {"pull-request": {
+        "type": "github", "url": "https://github.com/org/fleet", "baseBranch": "main", "secretRef": {"name": "git"}
+    }}});
+    assert_eq!(check(Value::Null, git("merge", json!("Auto"))), Ok(MergePolicy::Auto));
+    assert_eq!(check(json!("None"), git("merge", json!("Auto"))), Ok(MergePolicy::None));
+    assert_eq!(check(json!("Immediate"), shipped), Ok(MergePolicy::Immediate));
+    let refused = |result: Result<MergePolicy, String>, expect: &str| assert_eq!(result.unwrap_err(), expect);
+    let draft = "a draft is not merged: take draft away, or set merge to None";
+    refused(check(json!("Auto"), git("draft", json!(true))), &format!("spec.environments[1].merge: {draft}"));
+    refused(
+        check(json!("Auto"), json!({"webhook": {"secretRef": "ci"}})),
+        "spec.environments[1].merge: goes with a promotion by pull request only",
+    );
 }

@@ -35,8 +35,8 @@ pub struct GitArgs {
     #[arg(long, env = "PIPELINE_CONTROLLER_GIT_COMMITTER", value_name = "COMMITTER")]
     pub git_committer: Option<Author>,
 
-    /// Message of the commits, with `{{ title }}`, `{{ changes }}`, `{{ namespace }}`, `{{ pipeline }}`, `{{ environment }}`
-    /// and `{{ revision }}`; the trailer Promotion-Id is added to the trailers that it ends with
+    /// Message of the commits whose Pipeline has no `commitMessage`: a template, as docs/pull-requests.md tells; the trailer
+    /// Promotion-Id is added to the trailers that it ends with
     #[arg(long, env = "PIPELINE_CONTROLLER_GIT_COMMIT_MESSAGE", value_name = "TEMPLATE")]
     pub git_commit_message: Option<MessageTemplate>,
 
@@ -131,6 +131,6 @@ mod tests {
         assert!(options.message.is_some());
         assert_eq!(options.git.cache.idle, Duration::from_secs(3600));
         assert!(parse(&["--git-author", "bot"]).unwrap_err().contains("Name <address>"));
-        assert!(parse(&["--git-commit-message", "{{ commit }}"]).unwrap_err().contains("`commit` is none of"));
+        assert!(parse(&["--git-commit-message", "{{ comit }}"]).unwrap_err().contains("`comit` does not exist"));
     }
 }

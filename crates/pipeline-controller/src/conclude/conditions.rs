@@ -9,6 +9,7 @@ use pipeline_api::{Phase, Pipeline, PipelineStatus, PromotionStatus, unsupported
 use crate::observed::Observed;
 use crate::plan::{Blocked, Plan, Step};
 use crate::policy::Policy;
+use crate::validity;
 
 /// Says what holds of the pipeline once `status.environments` is made.
 pub(super) fn set(
@@ -70,7 +71,7 @@ struct Verdict {
 
 fn judge(status: &PipelineStatus, pipeline: &Pipeline, observed: &Observed, plan: &Plan, policy: &Policy) -> Verdict {
     let failing = |reason, message, stalled, due| Verdict { ready: false, reason, message, stalled, due };
-    let invalid: Vec<String> = pipeline.invalid().iter().map(ToString::to_string).collect();
+    let invalid = validity::problems(pipeline);
     if !invalid.is_empty() {
         return failing(Reason::InvalidSpec, invalid.join("; "), true, None);
     }

@@ -72,7 +72,7 @@ fn a_pull_request_from_opening_to_the_end() {
     check(
         &pair,
         "dev=2 prod=1",
-        Some(done(Done::Open { url: URL.to_owned() })),
+        Some(done(Done::Open { url: URL.to_owned(), held_up: None })),
         &[
             "Open",
             "Ready=True PullRequestOpen: prod: 2 waits for the merge of https://git.example.com/acme/fleet/pulls/7",
@@ -121,9 +121,9 @@ fn a_pull_request_from_opening_to_the_end() {
 #[test]
 fn looking_at_an_open_pull_request_changes_no_status() {
     let open = promoting(pipeline("dev prod"), "2", "Open", serde_json::json!({"url": URL}));
-    let first = report(&open, "dev=2 prod=1", Some(done(Done::Open { url: URL.to_owned() })));
+    let first = report(&open, "dev=2 prod=1", Some(done(Done::Open { url: URL.to_owned(), held_up: None })));
     let open = with(open, serde_json::json!({"status": serde_json::to_value(&first.status).unwrap()}));
-    let second = report(&open, "dev=2 prod=1", Some(done(Done::Open { url: URL.to_owned() })));
+    let second = report(&open, "dev=2 prod=1", Some(done(Done::Open { url: URL.to_owned(), held_up: None })));
     assert_eq!(second.status, first.status);
     assert!(second.transitions.is_empty());
 }
@@ -200,7 +200,7 @@ fn what_a_person_must_mend_is_stalled() {
     check(
         &mended,
         "dev=2 prod=1",
-        Some(done(Done::Open { url: URL.to_owned() })),
+        Some(done(Done::Open { url: URL.to_owned(), held_up: None })),
         &[
             "Open",
             "Ready=True PullRequestOpen: prod: 2 waits for the merge of https://git.example.com/acme/fleet/pulls/7",
@@ -257,7 +257,7 @@ fn a_target_that_cannot_be_read_is_told() {
     check(
         &promoting(pipeline("dev prod"), "2", "Pending", serde_json::json!({})),
         "dev=2 prod=?",
-        Some(done(Done::Open { url: URL.to_owned() })),
+        Some(done(Done::Open { url: URL.to_owned(), held_up: None })),
         &[
             "Open",
             "Ready=False TargetNotReadable: prod: not found",

@@ -1,13 +1,13 @@
 //! From a Pipeline to a pull request.
 
+mod words;
+
 use pipeline_api::normalized::{self, PullRequest};
 use pipeline_api::{Pipeline, Provider};
 use pipeline_secrets::SecretValues;
 use promote_pr::edit::{Glob, Selector, Target, Update};
 use promote_pr::value::Template;
-use promote_pr::{
-    Attributes, BranchName, Credentials, Key, MergePolicy, Promoter, RepoUrl, Request, SshIdentity, State, host,
-};
+use promote_pr::{BranchName, Credentials, Key, Promoter, RepoUrl, Request, SshIdentity, State, host};
 
 use super::{next_of_pull_request, refused};
 use crate::causes::explain;
@@ -32,7 +32,7 @@ pub async fn run(
     })?;
     let url = promotion.pull_request.map(|pull_request| pull_request.url).unwrap_or_default();
     Ok(match promotion.state {
-        State::Open => Done::Open { url },
+        State::Open => Done::Open { url, held_up: promotion.held_up },
         State::Merged => Done::Merged { url },
         State::Closed => Done::Closed { url },
         State::AlreadyApplied => Done::AlreadyApplied,
@@ -45,7 +45,10 @@ pub async fn run(
 /// A field of the Pipeline that no repository, branch or edit can have, or a template that does not fit the revision.
 pub fn request(pipeline: &Pipeline, effect: &Effect, spec: &PullRequest) -> Result<Request, Failure> {
     let key = key::of(pipeline, &effect.environment, &effect.revision, effect.sequence);
-    let updates = updates(pipeline, &key, spec).map_err(|problem| refused(problem, Next::Review))?;
+    let wrong = |problem: String| refused(problem, Next::Review);
+    let updates = updates(pipeline, &key, spec).map_err(wrong)?;
+    let links = words::links(spec, &key, effect).map_err(wrong)?;
+    let templates = words::templates(spec).map_err(wrong)?;
     Ok(Request {
         key,
         repository: spec
@@ -61,10 +64,22 @@ pub fn request(pipeline: &Pipeline, effect: &Effect, spec: &PullRequest) -> Resu
         api_url: spec.api_url.clone(),
         updates,
         source_environment: Some(effect.source_environment.clone()),
-        pipeline_link: None,
-        attributes: Attributes::default(),
-        merge: MergePolicy::None,
+        previous_revision: effect.previous_revision.clone(),
+        links,
+        templates,
+        attributes: words::attributes(&spec.attributes),
+        merge: words::merge(spec.merge),
     })
+}
+
+/// Whether templates, paths and globs can be used at all. Pure.
+///
+/// # Errors
+/// The field that cannot be used, and why.
+pub fn check(spec: &PullRequest) -> Result<(), String> {
+    words::templates(spec)?;
+    words::link_templates(spec)?;
+    spec.updates.iter().try_for_each(|update| fields(update).map(drop))
 }
 
 /// The marker, and what the spec names beyond it.

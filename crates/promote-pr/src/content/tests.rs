@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::edit::{Target, Update};
 use crate::host::PullRequestState;
-use crate::request::{Attributes, Key, MergePolicy};
+use crate::request::{Attributes, Key, Links, MergePolicy, Templates};
 
 const LIMITS: Capabilities = Capabilities {
     title: 255,
@@ -34,7 +34,9 @@ fn request(revision: &str) -> Request {
         api_url: None,
         updates: vec![Update::new(Target::Marker("default:podinfo:prod".to_owned()), revision)],
         source_environment: Some("dev".to_owned()),
-        pipeline_link: None,
+        previous_revision: None,
+        links: Links::default(),
+        templates: Templates::default(),
         attributes: Attributes::default(),
         merge: MergePolicy::None,
     }
@@ -64,8 +66,8 @@ fn the_usual_promotion() {
     let request = request("6.3.0");
     let changes =
         [change("apps/prod/podinfo.yaml", 12, "6.2.0", "6.3.0"), change("apps/prod/redis.yaml", 4, "", "6.3.0")];
-    assert_snapshot!(title(&request, LIMITS.title), @"Promote default/podinfo to 6.3.0 in prod");
-    assert_snapshot!(commit_message(&request, &changes, None), @"
+    assert_snapshot!(title(&request, LIMITS.title).unwrap(), @"Promote default/podinfo to 6.3.0 in prod");
+    assert_snapshot!(commit_message(&request, &changes, None).unwrap(), @"
     Promote default/podinfo to 6.3.0 in prod
 
     - apps/prod/podinfo.yaml:12: 6.2.0 -> 6.3.0
@@ -73,7 +75,7 @@ fn the_usual_promotion() {
 
     Promotion-Id: 1a9e7245-9825-547f-9844-96773476cc81
     ");
-    assert_snapshot!(body(&request, &changes, LIMITS), @"
+    assert_snapshot!(body(&request, &changes, LIMITS).unwrap(), @"
     Promotes `default/podinfo` from `dev` to `prod` at revision `6.3.0`.
 
     | File | Line | Old | New |
@@ -89,17 +91,61 @@ fn the_usual_promotion() {
 }
 
 #[test]
-fn a_link_to_the_pipeline() {
+fn links_and_the_revision_before() {
     let mut request = request("6.3.0");
     request.source_environment = None;
-    request.pipeline_link = Some("https://ui.example.com/pipelines/(podinfo)?a=<b>".parse().unwrap());
-    assert_snapshot!(body(&request, &[], LIMITS), @"
-    Promotes `default/podinfo` to `prod` at revision `6.3.0`.
+    request.previous_revision = Some("6.2.0".to_owned());
+    request.links = Links {
+        source: Some("https://github.com/org/app/releases/6.3.0".parse().unwrap()),
+        pipeline: Some("https://ui.example.com/pipelines/(podinfo)?a=<b>".parse().unwrap()),
+        previous: Some("https://git.example.com/fleet/config/pulls/6".parse().unwrap()),
+    };
+    assert_snapshot!(body(&request, &[], LIMITS).unwrap(), @"
+    Promotes `default/podinfo` to `prod`: `6.2.0` → `6.3.0`.
 
-    [The pipeline](https://ui.example.com/pipelines/%28podinfo%29?a=%3Cb%3E)
+    - [Source of this revision](https://github.com/org/app/releases/6.3.0)
+    - [Pipeline](https://ui.example.com/pipelines/%28podinfo%29?a=%3Cb%3E)
+    - [Previous promotion](https://git.example.com/fleet/config/pulls/6)
 
     Promotion-Id: 1a9e7245-9825-547f-9844-96773476cc81
     ");
+}
+
+#[test]
+fn templates_of_ones_own() {
+    let mut request = request("v6.3.0@sha256:abcd");
+    request.templates = Templates {
+        title: Some("[{{ environment }}] {{ tag }}".parse().unwrap()),
+        body: Some(
+            "## {{ title }}\n{% for change in changes %}\n- [ ] {{ change.new }}, {{ change.line }}\n{% endfor %}"
+                .parse()
+                .unwrap(),
+        ),
+        message: Some("chore: {{ title }}\n\n{{ changes }}\n\nSigned-off-by: Bot <bot@example.com>".parse().unwrap()),
+    };
+    let changes = [change("a.yaml", 12, "6.2.0", "@joe"), change("b.yaml", 4, "", "6.3.0")];
+    assert_snapshot!(title(&request, 255).unwrap(), @"[prod] v6.3.0");
+    assert_snapshot!(body(&request, &changes, LIMITS).unwrap().replace('\u{200b}', "·"), @"
+    ## [prod] v6.3.0
+    - [ ] `@·joe`, 12
+    - [ ] `6.3.0`, 4
+
+    Promotion-Id: c335cd50-9077-5b26-8d8b-2fc78fc0ac79
+    ");
+    assert_snapshot!(commit_message(&request, &changes, None).unwrap().replace('\u{200b}', "·"), @"
+    chore: [prod] v6.3.0
+
+    - a.yaml:12: 6.2.0 -> @·joe
+    - b.yaml:4: (empty) -> 6.3.0
+
+    Signed-off-by: Bot <bot@example.com>
+    Promotion-Id: c335cd50-9077-5b26-8d8b-2fc78fc0ac79
+    ");
+
+    request.templates.title = Some("{{ semver }} {{ commit }}".parse().unwrap());
+    let error = title(&request, 255).unwrap_err();
+    assert_snapshot!(error, @"the template of the title cannot be used");
+    assert_snapshot!(std::error::Error::source(&error).unwrap(), @"`commit` is not always known: test it with {% if … %} before it is shown");
 }
 
 #[test]
@@ -107,9 +153,9 @@ fn its_own_texts_are_recognised() {
     let request = request("6.3.0");
     let id = request.key.id();
     let texts = [
-        commit_message(&request, &[], None),
-        body(&request, &[], LIMITS),
-        body(&request, &[], LIMITS).replace('\n', "\r\n"),
+        commit_message(&request, &[], None).unwrap(),
+        body(&request, &[], LIMITS).unwrap(),
+        body(&request, &[], LIMITS).unwrap().replace('\n', "\r\n"),
     ];
     for text in texts {
         assert!(is_of(&text, id));
@@ -120,72 +166,99 @@ fn its_own_texts_are_recognised() {
 }
 
 #[test]
-fn code_spans_hold_anything() {
-    let check = |text: &str, expect: &str| assert_eq!(code(text), expect, "{text:?}");
-    check("6.3.0", "`6.3.0`");
-    check("", "_empty_");
-    check(" ", "_empty_");
-    check("`", "`` ` ``");
-    check("a``b`c", "``` a``b`c ```");
-    check("@admin #1 <b>", "`@admin #1 <b>`");
-    check("a\nb\r\n\n# c", "`a b   # c`");
-    check("a\u{202e}b\u{7}", "`a\\u{202e}b\\u{7}`");
-    assert_eq!(cell("a|b\\|c"), "`a\\|b\\\\|c`");
-    assert_eq!(code(&"x".repeat(1000)).chars().count(), 202);
-}
-
-#[test]
-fn plain_text_mentions_and_closes_nothing() {
-    let check = |text: &str, expect: &str| assert_eq!(plain(text), expect, "{text:?}");
-    check("6.3.0", "6.3.0");
-    check("main@sha1:abc", "main@sha1:abc");
-    check("@admin", "@\u{200b}admin");
-    check("fixes #12 and org/repo#3", "fixes #\u{200b}12 and org/repo#\u{200b}3");
-    check("!7", "!\u{200b}7");
-    check("a\n\nPromotion-Id: b", "a Promotion-Id: b");
-    check("\u{1b}[31m", "\\u{1b}[31m");
-}
-
-#[test]
 fn titles_fit() {
     let long = request(&"9".repeat(300));
-    assert_eq!(title(&long, 255).chars().count(), 255);
-    assert!(title(&long, 255).ends_with('…'));
+    assert_eq!(title(&long, 100).unwrap().chars().count(), 100);
+    assert!(title(&long, 100).unwrap().ends_with('…'));
 }
 
 #[test]
 fn long_lists_are_cut() {
     let request = request("2");
     let changes: Vec<_> = (0..60).map(|line| change("a.yaml", line, "1", "2")).collect();
-    let message = commit_message(&request, &changes, None);
+    let message = commit_message(&request, &changes, None).unwrap();
     assert_eq!(message.matches("- a.yaml").count(), 50);
     assert!(message.contains("\n- and 10 more changes\n\nPromotion-Id: "), "{message}");
-    let whole = body(&request, &changes, LIMITS);
+    let whole = body(&request, &changes, LIMITS).unwrap();
     assert_eq!(whole.matches("| `a.yaml` |").count(), 50);
     assert!(whole.contains("… and 10 more changes"), "{whole}");
-    let short = body(&request, &changes, Capabilities { body: 600, ..LIMITS });
+    let short = body(&request, &changes, Capabilities { body: 600, ..LIMITS }).unwrap();
     assert!(short.chars().count() <= 600, "{short}");
     assert!(is_of(&short, request.key.id()), "{short}");
 }
 
+/// The links, HTML and images that a CommonMark parser finds in a text, its GitHub extensions on.
+fn active(markdown: &str) -> Vec<String> {
+    use pulldown_cmark::{Event, Options, Parser, Tag};
+    let events = Parser::new_ext(markdown, Options::all());
+    let found = events.filter(|event| {
+        matches!(event, Event::Start(Tag::Link { .. } | Tag::Image { .. } | Tag::HtmlBlock))
+            || matches!(event, Event::Html(_) | Event::InlineHtml(_) | Event::FootnoteReference(_))
+    });
+    found.map(|event| format!("{event:?}")).collect()
+}
+
+/// What hosts look for in text that is not code: mentions, references, bare URLs.
+fn referring(markdown: &str) -> Option<String> {
+    use pulldown_cmark::{Event, Options, Parser};
+    let text = Parser::new_ext(markdown, Options::all()).filter_map(|event| match event {
+        Event::Text(text) => Some(text.into_string()),
+        _ => None,
+    });
+    text.collect::<Vec<_>>().into_iter().find(|text| has_reference(text))
+}
+
+fn has_reference(text: &str) -> bool {
+    let chars: Vec<char> = text.chars().collect();
+    let pairs = chars.windows(2).enumerate().any(|(at, pair)| {
+        let alone = at == 0 || !chars[at - 1].is_ascii_alphanumeric();
+        (pair[0] == '@' && pair[1].is_ascii_alphanumeric() && alone)
+            || ("#!".contains(pair[0]) && pair[1].is_ascii_digit())
+    });
+    pairs || text.contains("://") || text.to_lowercase().contains("www.") || text.to_lowercase().contains("gh-1")
+}
+
+#[test]
+fn the_property_below_can_fail() {
+    assert_eq!(active("[a](b) <i>c</i> <https://x.y>").len(), 4);
+    assert!(has_reference("x @joe") && has_reference("fixes #1") && has_reference("www.x.y"));
+    assert!(!has_reference("x @\u{200b}joe a@b"));
+}
+
 proptest! {
     #[test]
-    fn other_peoples_text_stays_in_its_place(text in "(?s).{0,80}", marks in "[`|\\\\\n\r@#!<>*_ -]{0,30}") {
-        let text = format!("{text}{marks}");
+    fn other_peoples_text_stays_in_its_place(
+        text in "(?s)(.|[`|\\\\\n\r@#!<>*_ \\[\\]():/-]|@joe|#1|http://|www\\.|GH-1|<b>|\\]\\(x\\)|a: ){0,30}"
+    ) {
         let mut request = request(&text);
         request.source_environment = Some(text.clone());
+        request.previous_revision = Some(text.clone());
         let changes = [change(&text, 1, &text, &text)];
 
-        let title = title(&request, LIMITS.title);
-        prop_assert!(!title.contains(['\n', '\r']));
-        let message = commit_message(&request, &changes, None);
-        prop_assert_eq!(message.lines().count(), 5);
-        prop_assert!(is_of(&message, request.key.id()));
+        let usual = body(&request, &changes, LIMITS).unwrap();
+        prop_assert_eq!(usual.lines().count(), 7, "{}", usual);
+        let bars = usual.lines().nth(4).unwrap().matches('|').count();
+        prop_assert_eq!(bars, 5, "{}", usual);
 
-        let body = body(&request, &changes, LIMITS);
-        prop_assert_eq!(body.lines().count(), 7, "{}", body);
-        let row = body.lines().nth(4).unwrap();
-        let bars = row.replace("\\|", "").matches('|').count();
-        prop_assert_eq!(bars, 5, "{}", row);
+        request.templates.body = Some(
+            "{{ revision }}{{ revision }}\n\n{{ title }}\n\n{{ changes }}\n\n`{{ revision }}` it`s {{ revision }}\n\n\
+            ```\n{{ revision }}\n```\n{% for change in changes %}\n- {{ change.old }}{{ change.new ~ change.path }}\n\
+            {% endfor %}\n*{{ environment }} {{ revision | urlencode }} {{ revision | upper }}\n"
+                .parse()
+                .unwrap(),
+        );
+        let own = body(&request, &changes, LIMITS).unwrap();
+        let title = title(&request, LIMITS.title).unwrap();
+        let message = commit_message(&request, &changes, None).unwrap();
+        prop_assert!(!title.contains(['\n', '\r']));
+        prop_assert_eq!(message.lines().count(), 5, "{}", message);
+        for text in [&usual, &own, &title, &message] {
+            prop_assert_eq!(active(text), Vec::<String>::new(), "{}", text);
+            prop_assert_eq!(referring(text), None, "{}", text);
+        }
+        for text in [&usual, &own, &message] {
+            prop_assert!(is_of(text, request.key.id()));
+        }
+        prop_assert!(!has_reference(&title) && !has_reference(&message), "{message}");
     }
 }

@@ -29,19 +29,23 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Opens the pull request, or finds the one that an attempt whose answer was lost has opened.
-    pub(super) async fn create(&self, changes: &[FileChange]) -> Result<PullRequest, Error> {
+    /// The pull request that is to be opened.
+    pub(super) fn new_pull_request(&self, changes: &[FileChange]) -> Result<NewPullRequest, Error> {
         let limits = self.host.capabilities();
-        let new = NewPullRequest {
+        Ok(NewPullRequest {
             head: self.head.clone(),
             base: self.request.base.clone(),
-            title: content::title(self.request, limits.title),
-            body: content::body(self.request, changes, limits),
+            title: content::title(self.request, limits.title)?,
+            body: content::body(self.request, changes, limits)?,
             draft: self.request.attributes.draft,
-        };
+        })
+    }
+
+    /// Opens the pull request, or finds the one that an attempt whose answer was lost has opened.
+    pub(super) async fn create(&self, new: &NewPullRequest) -> Result<PullRequest, Error> {
         let mut pauses = HEAD_PAUSES.into_iter().map(Duration::from_millis);
         loop {
-            let failure = match self.host.create(&new).await {
+            let failure = match self.host.create(new).await {
                 Ok(Created::Done(pull)) => {
                     info!(promotion.id = %self.id, pull_request.url = %pull.url, "opened the pull request");
                     return Ok(pull);

@@ -6,7 +6,7 @@ use egress::{Egress, Guard, Identity, Policy};
 use http::Method;
 use promote_pr::edit::{Target, Update};
 use promote_pr::host::Provider;
-use promote_pr::{Attributes, Credentials, Key, MergePolicy, Options, Promoter, Request};
+use promote_pr::{Attributes, Credentials, Key, Links, MergePolicy, Options, Promoter, Request, Templates};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -150,7 +150,9 @@ impl World {
             api_url: api_url.map(str::parse).transpose()?,
             updates: vec![Update::new(Target::Marker("default:podinfo:prod".to_owned()), "")],
             source_environment: Some("dev".to_owned()),
-            pipeline_link: None,
+            previous_revision: None,
+            links: Links::default(),
+            templates: Templates::default(),
             attributes: Attributes::default(),
             merge: MergePolicy::None,
         };
