@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use egress::{Egress, Guard, Identity, IpNet, Policy, Retry};
 use jiff::Timestamp;
-use promote_webhook::{Delivery, Event, Pipeline, deliver, schedule};
+use promote_webhook::{Delivery, Event, Format, Keys, Pipeline, TIMEOUT, deliver, schedule};
 use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
@@ -48,8 +48,10 @@ async fn main() -> anyhow::Result<()> {
     let promotion_id = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.join("/").as_bytes());
     let delivery = Delivery {
         url: args.url,
-        token: args.token,
+        format: Format::Generic,
+        keys: args.token.map(|current| Keys { current, previous: None }),
         headers: Vec::new(),
+        timeout: TIMEOUT,
         event: Event {
             pipeline: Pipeline {
                 api_version: "pipelines.weave.works/v1alpha1".to_owned(),

@@ -1,4 +1,4 @@
-//! The edit engine by itself, and what must hold for every input of it.
+//! The edit engine and the headers of Secrets by themselves, and what must hold for every input of it.
 
 /// The module as it stands in promote-pr: without git and hosts it builds in seconds.
 #[path = "../../crates/promote-pr/src"]
@@ -7,5 +7,6 @@ mod engine {
 }
 
 pub mod checks;
+pub mod secrets;
 
 pub use engine::edit;

@@ -1,7 +1,8 @@
-//! Measurements, each of one subject: `cargo xtask bench edit`.
+//! Measurements, each of one subject, as `cargo xtask bench edit`.
 
 pub mod edit;
 pub mod git;
+pub mod webhook;
 
 use std::fmt;
 use std::hint::black_box;
@@ -16,15 +17,19 @@ pub enum Bench {
     Edit(edit::Args),
     /// A promotion's git part on a repository of 20,000 files, beside the git program
     Git(git::Args),
+    /// 200 promotions by webhook at once, to 20 receivers of which 5 are dead or hang: how long each event takes to
+    /// arrive, with the controller as the tests have it
+    Webhook,
 }
 
 pub fn run(bench: &Bench) -> anyhow::Result<()> {
-    if cfg!(debug_assertions) {
+    if cfg!(debug_assertions) && !matches!(bench, Bench::Webhook) {
         return in_release();
     }
     match bench {
         Bench::Edit(args) => edit::run(args),
         Bench::Git(args) => git::run(args),
+        Bench::Webhook => crate::in_runtime(webhook::run()),
     }
 }
 

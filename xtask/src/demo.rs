@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: two real promotions, watched step by step.
 
 mod pull_request;
-mod stage;
+pub mod stage;
 mod webhook;
 
 use std::time::Duration;

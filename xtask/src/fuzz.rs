@@ -27,12 +27,21 @@ enum Subject {
         #[arg(long)]
         target: Option<String>,
     },
+    /// The YAML of a Secret's key `headers`
+    Headers {
+        /// Time
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+    },
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let Subject::Edit { minutes, target } = args.subject;
+    let (minutes, targets) = match args.subject {
+        Subject::Edit { minutes, target: Some(target) } => (minutes, vec![target]),
+        Subject::Edit { minutes, target: None } => (minutes, ["markers", "paths", "edit"].map(str::to_owned).to_vec()),
+        Subject::Headers { minutes } => (minutes, vec!["headers".to_owned()]),
+    };
     let program = tools::cargo_tool("cargo-fuzz", CARGO_FUZZ)?;
-    let targets = target.map_or_else(|| ["markers", "paths", "edit"].map(str::to_owned).to_vec(), |one| vec![one]);
     let folder = root().join("fuzz");
     for target in targets {
         eprintln!("==> fuzzing {target} for {minutes} min");

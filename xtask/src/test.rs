@@ -24,6 +24,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         checks()?;
     }
     tools::sshd()?;
+    tools::webhook()?;
     let started = Instant::now();
     eprintln!("==> starting the test bed");
     let bed = testbed::Testbed::start().await?;

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -10,16 +10,34 @@ use anyhow::ensure;
 
 /// OpenSSH's server. Root installs it on Debian, where that also starts it as a service; anybody else is told how.
 pub fn sshd() -> anyhow::Result<()> {
-    let Err(absent) = testbed::tools::sshd() else { return Ok(()) };
+    debian("openssh-server", || testbed::tools::sshd().map(drop))
+}
+
+/// A receiver of webhooks and a proxy that others have written, for the tests of promote-webhook.
+pub fn webhook() -> anyhow::Result<()> {
+    for name in ["webhook", "tinyproxy"] {
+        debian(name, || {
+            let found =
+                ["/usr/bin", "/usr/sbin", "/usr/local/bin"].iter().any(|folder| Path::new(folder).join(name).exists());
+            ensure!(found, "{name} is missing: install the Debian package {name}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Installs a Debian package if the check fails: root does it, anybody else is told what is missing.
+fn debian(package: &str, check: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let Err(absent) = check() else { return Ok(()) };
     let id = Command::new("id").arg("-u").output()?;
     let is_root = String::from_utf8_lossy(&id.stdout).trim() == "0";
     if !is_root || Command::new("apt-get").arg("--version").output().is_err() {
         return Err(absent);
     }
-    eprintln!("==> installing openssh-server with apt-get, for some seconds");
-    let status = Command::new("apt-get").args(["install", "-y", "-qq", "openssh-server"]).status()?;
-    ensure!(status.success(), "`apt-get install -y openssh-server` failed; `apt-get update` may be needed before");
-    testbed::tools::sshd().map(drop)
+    eprintln!("==> installing {package} with apt-get, for some seconds");
+    let status = Command::new("apt-get").args(["install", "-y", "-qq", package]).status()?;
+    ensure!(status.success(), "`apt-get install -y {package}` failed; `apt-get update` may be needed before");
+    check()
 }
 
 /// The plug-in of cargo, such as `cargo-deny`: the one on PATH, else the one in the user's cache, else built into it.

@@ -13,11 +13,12 @@ mod unsupported;
 
 pub use promotion::{
     DocumentSelector, HelmValues, ImageField, KustomizeImage, Links, MergePolicy, Notification, Promotion, Provider,
-    PullRequestSpec, SecretName, ShippedProvider, ShippedPullRequest, ShippedStrategy, Update, WebhookSpec,
+    PullRequestSpec, SecretName, ShippedProvider, ShippedPullRequest, ShippedStrategy, Update, WebhookFormat,
+    WebhookSpec,
 };
 pub use spec::{AppRef, ClusterKind, ClusterRef, Environment, Observe, Pipeline, PipelineSpec, PromoteWhen, Target};
 pub use status::{
-    ClusterAppRef, EnvironmentStatus, HISTORY_MAX, Phase, PipelineStatus, PromotionStatus, TEXT_MAX, TargetStatus,
-    WaitingApproval, text,
+    ClusterAppRef, EnvironmentStatus, HISTORY_MAX, Phase, PipelineStatus, PromotionStatus, ReportState, ReportStatus,
+    TEXT_MAX, TargetStatus, WaitingApproval, text,
 };
 pub use unsupported::{Unsupported, unsupported};

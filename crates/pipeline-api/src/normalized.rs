@@ -1,12 +1,15 @@
 //! A promotion in one form, whichever shape the manifest has, with every value checked.
 
+use std::time::Duration;
+
 use url::Url;
 
 mod pull_request;
 mod updates;
 
 use crate::{
-    DocumentSelector, Environment, Links, MergePolicy, Pipeline, Promotion as Spec, Provider, ShippedStrategy, rules,
+    DocumentSelector, Environment, Links, MergePolicy, Pipeline, Promotion as Spec, Provider, ShippedStrategy,
+    WebhookFormat, rules,
 };
 
 /// How to promote to an environment.
@@ -110,7 +113,19 @@ pub struct Webhook {
     pub url: Option<Url>,
     /// Name of the Secret that holds address, proxy, token and headers.
     pub secret: Option<String>,
+    /// What the receiver understands.
+    pub format: WebhookFormat,
+    /// Longest time that one attempt may take.
+    pub timeout: Duration,
+    /// Name of the Secret that holds certificates.
+    pub cert_secret: Option<String>,
+    /// Name of the Secret that holds the proxy.
+    pub proxy_secret: Option<String>,
 }
+
+/// [`Webhook::timeout`] where the manifest has none, as
+/// [Flux](https://fluxcd.io/flux/components/notification/providers/#timeout) has it.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What is wrong with a manifest, and where. Never holds the value, for it may be a credential in the wrong place.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
@@ -161,6 +176,9 @@ pub enum Problem {
     /// No host.
     #[error("names no host; write it as https://host/path")]
     NoHost,
+    /// Not a duration, or too short or too long.
+    #[error("{}", rules::TIMEOUT)]
+    NotTimeout,
     /// None or more than one way to name a field.
     #[error("{}", rules::ONE_FIELD)]
     NotOneField,
@@ -273,10 +291,20 @@ fn normalize(field: &str, spec: &Spec) -> Result<Promotion, Invalid> {
             if webhook.url.is_none() && webhook.secret_ref.is_none() {
                 return Err(invalid(field, Problem::NoAddress));
             }
-            let secret = webhook.secret_ref.as_ref().map(|name| object_name(format!("{field}.secretRef"), name));
+            let secret = |name: &str, secret: &Option<String>| {
+                secret.as_ref().map(|secret| object_name(format!("{field}.{name}"), secret)).transpose()
+            };
             let strategy = Strategy::Webhook(Webhook {
                 url: https_url(&format!("{field}.url"), webhook.url.as_deref())?,
-                secret: secret.transpose()?,
+                secret: secret("secretRef", &webhook.secret_ref)?,
+                format: webhook.format.unwrap_or_default(),
+                timeout: match &webhook.timeout {
+                    None => WEBHOOK_TIMEOUT,
+                    Some(text) => rules::parse_timeout(text)
+                        .ok_or_else(|| invalid(format!("{field}.timeout"), Problem::NotTimeout))?,
+                },
+                cert_secret: secret("certSecretRef", &webhook.cert_secret_ref)?,
+                proxy_secret: secret("proxySecretRef", &webhook.proxy_secret_ref)?,
             });
             (strategy, spec.hmac_secret_ref.as_ref())
         }

@@ -283,11 +283,46 @@ pub struct WebhookSpec {
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = rules::https("url"), validation = rules::no_user("url"))]
     pub url: Option<String>,
-    /// Name of the Secret with the keys `address`, `proxy`, `token` (signs the event) and `headers`, each optional.
+    /// Name of the Secret with the keys `address`, `proxy`, `token` (signs the event), `token.previous` and `headers`, each
+    /// optional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name("secretRef"))]
     pub secret_ref: Option<String>,
+    /// What the receiver understands. Default: `generic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<WebhookFormat>,
+    /// Longest time that one attempt may take, from `1s` to `2m`. Default: `15s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = rules::timeout("timeout"))]
+    pub timeout: Option<String>,
+    /// Name of the Secret with `ca.crt`, which is trusted instead of the system's authorities, and `tls.crt` with `tls.key`, the
+    /// client certificate; either or both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name("certSecretRef"))]
+    pub cert_secret_ref: Option<String>,
+    /// Name of the Secret with the `address` of a proxy, and `username` and `password` if it wants them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::object_name("proxySecretRef"))]
+    pub proxy_secret_ref: Option<String>,
+}
+
+/// What is sent to a webhook.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[serde(rename_all = "lowercase")]
+pub enum WebhookFormat {
+    /// A Flux event, with CloudEvents attributes in headers.
+    #[default]
+    Generic,
+    /// A [repository dispatch](https://docs.github.com/en/rest/repos/repos#create-a-repository-dispatch-event) with the Flux event
+    /// as its payload; the address is that of the repository.
+    #[serde(rename = "github-dispatch")]
+    GitHubDispatch,
+    /// A CloudEvent in structured mode, whose data is the Flux event.
+    CloudEvents,
 }
 
 /// `promotion.strategy` as the

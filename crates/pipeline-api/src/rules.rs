@@ -1,6 +1,8 @@
 //! What the API server checks, as CEL rules; next to each, the same check in Rust for objects that were stored before
 //! there was a rule.
 
+use std::time::Duration;
+
 use kube::core::{Reason, Rule};
 
 fn rule(cel: &str, message: String) -> Rule {
@@ -127,6 +129,22 @@ pub(crate) fn webhook_address() -> Rule {
 }
 
 pub(crate) const WEBHOOK_ADDRESS: &str = "needs url, or secretRef with the key 'address' in that Secret";
+
+/// A duration as Go writes it, in minutes and seconds.
+pub(crate) fn timeout(field: &str) -> Rule {
+    rule(
+        r"self.matches('^([0-9]{1,3}m)?([0-9]{1,3}s)?$') && duration(self) >= duration('1s') && duration(self) <= duration('2m')",
+        format!("{field} {TIMEOUT}"),
+    )
+}
+
+pub(crate) const TIMEOUT: &str = "must be a time from 1s to 2m, such as 30s or 1m30s";
+
+pub(crate) fn parse_timeout(text: &str) -> Option<Duration> {
+    let time = Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok()?;
+    let written = !text.contains("ms") && text.bytes().all(|byte| byte.is_ascii_digit() || b"ms".contains(&byte));
+    (written && time >= Duration::from_secs(1) && time <= Duration::from_secs(120)).then_some(time)
+}
 
 pub(crate) fn one_field() -> Rule {
     rule(

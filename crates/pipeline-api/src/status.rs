@@ -52,10 +52,45 @@ pub struct EnvironmentStatus {
     /// The promotion to this environment that is under way, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionStatus>,
+    /// What the receiver of a webhook reported last of a promotion. Written by the endpoint that takes reports alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ReportStatus>,
     /// Earlier promotions to this environment, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "schema::null_is_default")]
     #[schemars(length(max = 10))]
     pub history: Vec<PromotionStatus>,
+}
+
+/// What the receiver of a webhook reports of a promotion.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportStatus {
+    /// The promotion, as `promotionId` of its event.
+    #[schemars(length(max = 36))]
+    pub promotion_id: String,
+    /// How far it is.
+    pub state: ReportState,
+    /// Where to watch it, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub url: Option<String>,
+    /// Why it is so, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub reason: Option<String>,
+    /// When the receiver said so, by its own clock.
+    pub time: Time,
+}
+
+/// How far a promotion is, in the words of the receiver of its webhook.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReportState {
+    /// It has begun.
+    Running,
+    /// It has ended well.
+    Succeeded,
+    /// It has ended badly.
+    Failed,
 }
 
 /// A revision that waits for an approval.

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Observe, Pipeline, Promotion, Provider, Target};
+use crate::{Observe, Pipeline, Promotion, Target};
 
 /// A field that is valid and that this version of the controller does not act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,6 @@ fn in_target(fields: &mut Vec<Unsupported>, field: &str, target: &Target) {
 
 fn in_promotion(fields: &mut Vec<Unsupported>, field: &str, promotion: &Promotion) {
     const HMAC: &str = "events and approvals are not received yet";
-    const HOST: &str = "pull requests are opened on github, gitea and forgejo only yet";
 
     let mut add = |present: bool, name: &str, reason| {
         if present {
@@ -54,22 +53,9 @@ fn in_promotion(fields: &mut Vec<Unsupported>, field: &str, promotion: &Promotio
 
     add(promotion.manual == Some(true), "manual", "a waiting revision is recorded but cannot be approved yet");
     add(promotion.hmac_secret_ref.is_some(), "hmacSecretRef", HMAC);
-    if let Some(pull_request) = &promotion.pull_request {
-        add(pull_request.provider.is_some_and(|provider| !can_open(provider)), "pullRequest.provider", HOST);
-    }
     if let Some(strategy) = &promotion.strategy {
         add(strategy.secret_ref.is_some(), "strategy.secretRef", HMAC);
         add(strategy.notification.is_some(), "strategy.notification", "no Event is emitted for promotions yet");
-        if let Some(pull_request) = &strategy.pull_request {
-            add(!can_open(pull_request.type_.into()), "strategy.pull-request.type", HOST);
-        }
-    }
-}
-
-fn can_open(provider: Provider) -> bool {
-    match provider {
-        Provider::GitHub | Provider::Gitea | Provider::Forgejo => true,
-        Provider::GitLab | Provider::BitbucketServer | Provider::BitbucketCloud | Provider::AzureDevOps => false,
     }
 }
 

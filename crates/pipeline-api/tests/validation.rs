@@ -128,6 +128,48 @@ fn bad_cases() -> Vec<Bad> {
         bad(PROMOTION, json!({"webhook": {}}), "spec.promotion.webhook", "webhook needs url, or secretRef"),
         bad(
             PROMOTION,
+            json!({"webhook": {"url": "https://ci.example.com/hook", "timeout": "0s"}}),
+            "spec.promotion.webhook.timeout",
+            "timeout must be a time from 1s to 2m",
+        ),
+        bad(
+            PROMOTION,
+            json!({"webhook": {"url": "https://ci.example.com/hook", "timeout": "2m1s"}}),
+            "spec.promotion.webhook.timeout",
+            "timeout must be a time from 1s to 2m",
+        ),
+        bad(
+            PROMOTION,
+            json!({"webhook": {"url": "https://ci.example.com/hook", "timeout": "500ms"}}),
+            "spec.promotion.webhook.timeout",
+            "timeout must be a time from 1s to 2m",
+        ),
+        bad(
+            PROMOTION,
+            json!({"webhook": {"url": "https://ci.example.com/hook", "timeout": "1h"}}),
+            "spec.promotion.webhook.timeout",
+            "timeout must be a time from 1s to 2m",
+        ),
+        bad(
+            PROMOTION,
+            json!({"webhook": {"url": "https://ci.example.com/hook", "timeout": "soon"}}),
+            "spec.promotion.webhook.timeout",
+            "timeout must be a time from 1s to 2m",
+        ),
+        bad(
+            PROMOTION,
+            json!({"webhook": {"url": "https://ci.example.com/hook", "certSecretRef": "../other"}}),
+            "spec.promotion.webhook.certSecretRef",
+            "certSecretRef must be the name of an object",
+        ),
+        bad(
+            PROMOTION,
+            json!({"webhook": {"url": "https://ci.example.com/hook", "proxySecretRef": "../other"}}),
+            "spec.promotion.webhook.proxySecretRef",
+            "proxySecretRef must be the name of an object",
+        ),
+        bad(
+            PROMOTION,
             json!({"webhook": {"url": "http://ci.example.com/hook"}}),
             "spec.promotion.webhook.url",
             "url must begin with https:// and a host",

@@ -4,11 +4,11 @@ use futures::future::join_all;
 use kube::ResourceExt;
 use pipeline_api::Pipeline;
 use pipeline_api::normalized::Strategy;
-use pipeline_secrets::SecretValues;
 
 use crate::context::Context;
 use crate::outcome::{Failure, Next, Outcome};
 use crate::plan::Effect;
+use crate::strategies::secrets::{self, Secrets};
 
 /// Carries all `effects` out at the same time.
 ///
@@ -19,30 +19,27 @@ pub(crate) async fn act(ctx: &Context, pipeline: &Pipeline, effects: &[Effect]) 
 
 async fn perform(ctx: &Context, pipeline: &Pipeline, effect: &Effect) -> Outcome {
     let environment = effect.environment.clone();
-    let secret = match secret(ctx, pipeline, effect).await {
-        Ok(secret) => secret,
+    let secrets = match read(ctx, pipeline, &effect.strategy).await {
+        Ok(secrets) => secrets,
         Err(failure) => {
             return Outcome { environment, result: Err(failure), secret_version: None };
         }
     };
-    let secret_version = secret.as_ref().and_then(|secret| secret.resource_version.clone());
     let began = ctx.now();
-    let result = ctx.strategies.run(pipeline, effect, secret.as_ref(), began).await;
+    let result = ctx.strategies.run(pipeline, effect, &secrets, began).await;
     ctx.looks.note(pipeline, &environment, began);
-    Outcome { environment, result, secret_version }
+    Outcome { environment, result, secret_version: secrets.version() }
 }
 
-/// The Secret that the strategy names, in the Pipeline's own namespace only.
-async fn secret(ctx: &Context, pipeline: &Pipeline, effect: &Effect) -> Result<Option<SecretValues>, Failure> {
-    let name = match &effect.strategy {
-        Strategy::PullRequest(pull_request) => Some(&pull_request.secret),
-        Strategy::Webhook(webhook) => webhook.secret.as_ref(),
-        Strategy::Notification => None,
-    };
-    let Some(name) = name else { return Ok(None) };
+/// The Secrets that the strategy names, in the Pipeline's own namespace only.
+async fn read(ctx: &Context, pipeline: &Pipeline, strategy: &Strategy) -> Result<Secrets, Failure> {
     let namespace = pipeline.namespace().unwrap_or_default();
-    let read = pipeline_secrets::read(ctx.client.clone(), &namespace, name).await;
-    read.map(Some).map_err(|error| Failure {
+    let read = secrets::names(strategy).map(async |name| match name {
+        Some(name) => pipeline_secrets::read(ctx.client.clone(), &namespace, name).await.map(Some),
+        None => Ok(None),
+    });
+    let values = join_all(read).await.into_iter().collect::<Result<Vec<_>, _>>();
+    values.map(Secrets::new).map_err(|error| Failure {
         message: error.to_string(),
         next: Next::Backoff { at_least: Default::default() },
         nothing_matched: false,

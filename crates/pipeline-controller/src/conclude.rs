@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pipeline_api::{
-    ClusterAppRef, EnvironmentStatus, Phase, Pipeline, PipelineStatus, PromotionStatus, TargetStatus, text,
+    ClusterAppRef, EnvironmentStatus, Phase, Pipeline, PipelineStatus, PromotionStatus, ReportState, ReportStatus,
+    TargetStatus, text,
 };
 use uuid::Uuid;
 
@@ -22,6 +23,9 @@ mod tests;
 mod transitions;
 
 pub use transitions::Transition;
+
+/// Until an effect that had to wait for others is tried.
+const TURN: Duration = Duration::from_secs(1);
 
 /// All that a reconcile has to say.
 #[derive(Clone, Debug)]
@@ -47,22 +51,27 @@ pub fn conclude(
         conditions::suspend(&mut status, pipeline.metadata.generation, now);
         return Report { status, transitions: Vec::new(), requeue: policy.resync };
     }
+    let waits = outcomes.iter().any(Outcome::waits);
+    let outcomes = outcomes.into_iter().filter(|outcome| !outcome.waits());
     let mut outcomes: BTreeMap<String, Outcome> =
-        outcomes.into_iter().map(|outcome| (outcome.environment.clone(), outcome)).collect();
+        outcomes.map(|outcome| (outcome.environment.clone(), outcome)).collect();
     let mut environments = BTreeMap::new();
     for (name, planned) in &plan.environments {
         let promotion = planned.promotion.clone().map(|mut record| {
             if let Some(outcome) = outcomes.remove(name) {
                 apply(&mut record, outcome, pipeline, policy, now);
             }
+            heed(&mut record, report(&before, name), now);
             succeed_if_live(&mut record, pipeline, observed, name, now);
             record
         });
+        let report = report(&before, name).filter(|report| is_about(report, promotion.as_ref())).cloned();
         let targets = observed.environment(name).into_iter().flat_map(|environment| &environment.targets);
         let status = EnvironmentStatus {
             waiting_approval: planned.waiting_approval.clone(),
             targets: targets.map(|target| target_status(pipeline, target)).collect(),
             promotion,
+            report,
             history: planned.history.clone(),
         };
         environments.insert(name.clone(), status);
@@ -75,7 +84,11 @@ pub fn conclude(
     };
     conditions::set(&mut status, pipeline, observed, plan, policy, now);
     let transitions = transitions::between(&before, &status);
-    let requeue = if plan.starts { Duration::ZERO } else { requeue(&status, observed, policy, now) };
+    let requeue = match (plan.starts, waits) {
+        (true, _) => Duration::ZERO,
+        (false, true) => TURN,
+        (false, false) => requeue(&status, observed, policy, now),
+    };
     Report { status, transitions, requeue }
 }
 
@@ -132,6 +145,7 @@ fn fail(record: &mut PromotionStatus, failure: Failure, policy: &Policy, now: Ti
         Next::Never => None,
         Next::Review => Some(after(now, policy.retry_max_delay)),
         Next::Backoff { at_least } => Some(after(now, backoff.max(at_least))),
+        Next::Turn => Some(Time(now)),
         Next::After(delay) => Some(after(now, delay)),
     };
     if matches!(failure.next, Next::Never | Next::Review) {
@@ -143,6 +157,40 @@ fn fail(record: &mut PromotionStatus, failure: Failure, policy: &Policy, now: Ti
     }
 }
 
+fn report<'a>(status: &'a PipelineStatus, environment: &str) -> Option<&'a ReportStatus> {
+    status.environments.get(environment)?.report.as_ref()
+}
+
+fn is_about(report: &ReportStatus, promotion: Option<&PromotionStatus>) -> bool {
+    promotion.is_some_and(|promotion| promotion.id == report.promotion_id)
+}
+
+/// Takes the receiver's word for what became of an event: it knows before the targets do, even where we do not know that the event
+/// arrived. What the targets have said already stays.
+fn heed(record: &mut PromotionStatus, report: Option<&ReportStatus>, now: Timestamp) {
+    let Some(report) = report.filter(|report| is_about(report, Some(record))) else { return };
+    if !matches!(record.phase, Phase::Pending | Phase::Delivered | Phase::Failed) {
+        return;
+    }
+    let (phase, words) = match report.state {
+        ReportState::Running => (Phase::Delivered, "the receiver reports that it is running"),
+        ReportState::Succeeded => (Phase::Succeeded, "the receiver reports success"),
+        ReportState::Failed => (Phase::Failed, "the receiver reports failure"),
+    };
+    record.phase = phase;
+    record.attempts = 0;
+    record.next_attempt_time = None;
+    record.url.clone_from(&report.url);
+    record.message = Some(match &report.reason {
+        Some(reason) => text(format!("{words}: {reason}")),
+        None => words.to_owned(),
+    });
+    match report.state {
+        ReportState::Running => record.finished_time = None,
+        ReportState::Succeeded | ReportState::Failed => _ = record.finished_time.get_or_insert(Time(now)),
+    }
+}
+
 /// A promotion has succeeded when the targets say so, whoever brought the revision there.
 fn succeed_if_live(
     record: &mut PromotionStatus,
@@ -151,12 +199,17 @@ fn succeed_if_live(
     environment: &str,
     now: Timestamp,
 ) {
-    let awaited = matches!(record.phase, Phase::Pending | Phase::Delivered | Phase::AwaitingApproval | Phase::Failed);
+    let awaited = match record.phase {
+        Phase::Pending | Phase::Delivered | Phase::AwaitingApproval | Phase::Failed => true,
+        // By the word of a receiver alone, until now.
+        Phase::Succeeded => record.message.is_some(),
+        Phase::Open | Phase::AlreadyApplied | Phase::Closed | Phase::Superseded => false,
+    };
     let spec = pipeline.spec.environments.iter().find(|candidate| candidate.name == environment);
     let rule = spec.and_then(|environment| environment.promote_when).unwrap_or_default();
     if awaited && Reports::of(observed.environment(environment), &record.revision).live(rule) {
         record.phase = Phase::Succeeded;
-        record.finished_time = Some(Time(now));
+        record.finished_time.get_or_insert(Time(now));
         record.next_attempt_time = None;
         record.message = None;
     }

@@ -204,8 +204,10 @@ impl Decider<'_> {
             let record = self.start(environment, revision, next_sequence(&history, revision));
             return (record, newest(history));
         }
-        let anew = matches!(current.phase, Phase::Closed | Phase::Succeeded | Phase::AlreadyApplied);
-        if anew && self.is_requested() {
+        let ended = matches!(current.phase, Phase::Closed | Phase::Succeeded | Phase::AlreadyApplied);
+        // The receiver has acted on this id and will not act on it again.
+        let failed_there = current.phase == Phase::Failed && is_reported(status, &current);
+        if (ended && self.is_requested()) || (failed_there && self.is_mended(environment, &current)) {
             let record = self.start(environment, revision, sequence(&current).saturating_add(1));
             history.push(current);
             return (record, newest(history));
@@ -251,21 +253,26 @@ impl Decider<'_> {
     fn is_due(&self, environment: &Environment, record: &PromotionStatus, strategy: &Strategy) -> bool {
         let time_has_come = record.next_attempt_time.as_ref().is_none_or(|time| time.0 <= self.now);
         match record.phase {
+            // It got there, whatever our attempt came to.
+            Phase::Pending if is_reported(&self.status(environment), record) => false,
             Phase::Pending => time_has_come || self.is_requested(),
             Phase::Open => (time_has_come && self.may_look(environment)) || self.is_requested(),
             // A pull request that failed is looked at again now and then: a moved base or a mended Secret shows only there.
             Phase::Failed if matches!(strategy, Strategy::PullRequest(_)) && time_has_come => true,
-            Phase::Failed | Phase::Closed => {
-                self.is_requested()
-                    || record.observed_generation != self.pipeline.metadata.generation
-                    || self.has_other_secret(environment, record)
-            }
+            Phase::Failed | Phase::Closed => self.is_mended(environment, record),
             Phase::AwaitingApproval
             | Phase::Delivered
             | Phase::Succeeded
             | Phase::AlreadyApplied
             | Phase::Superseded => false,
         }
+    }
+
+    /// A person asked for another try, or changed what the last one used.
+    fn is_mended(&self, environment: &Environment, record: &PromotionStatus) -> bool {
+        self.is_requested()
+            || record.observed_generation != self.pipeline.metadata.generation
+            || self.has_other_secret(environment, record)
     }
 
     fn may_look(&self, environment: &Environment) -> bool {
@@ -324,6 +331,11 @@ fn merged_url(record: &PromotionStatus) -> Option<String> {
 
 fn sequence(record: &PromotionStatus) -> u32 {
     u32::try_from(record.sequence).unwrap_or(1).max(1)
+}
+
+/// Whether the receiver has reported of the promotion.
+fn is_reported(status: &EnvironmentStatus, promotion: &PromotionStatus) -> bool {
+    status.report.as_ref().is_some_and(|report| report.promotion_id == promotion.id)
 }
 
 fn newest(mut history: Vec<PromotionStatus>) -> Vec<PromotionStatus> {

@@ -11,6 +11,8 @@ pub mod decide;
 mod observe;
 mod record;
 
+mod endpoints;
+
 mod observed;
 pub mod outcome;
 pub mod plan;

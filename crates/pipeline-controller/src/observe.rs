@@ -6,11 +6,11 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use pipeline_api::conditions::Reason;
-use pipeline_api::normalized::Strategy;
 use pipeline_api::{Observe, Phase, Pipeline, Target};
 
 use crate::context::Context;
 use crate::observed::{Application, Observed, ObservedEnvironment, ObservedTarget, Unreadable};
+use crate::strategies::secrets;
 
 pub(crate) mod application;
 pub(crate) mod applications;
@@ -65,20 +65,15 @@ async fn secret_versions(ctx: &Context, pipeline: &Pipeline) -> BTreeMap<String,
     let failed = environments.filter(|(_, environment)| {
         environment.promotion.as_ref().is_some_and(|promotion| promotion.phase == Phase::Failed)
     });
-    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &pipeline.namespace().unwrap_or_default());
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &pipeline.namespace().unwrap_or_default());
     let versions = failed.map(async |(name, _)| {
-        let secret = secret_of(pipeline, name)?;
-        // Unreadable now and unreadable when it failed are alike: nothing was mended.
-        let metadata = secrets.get_metadata_opt(&secret).await.ok().flatten()?;
-        Some((name.clone(), metadata.resource_version()?))
+        let strategy = pipeline.promotion(name).ok()??.strategy;
+        let mut found = Vec::new();
+        for secret in secrets::names(&strategy).into_iter().flatten() {
+            // Unreadable now and unreadable when it failed are alike: nothing was mended.
+            found.push(api.get_metadata_opt(secret).await.ok().flatten()?.resource_version()?);
+        }
+        Some((name.clone(), secrets::version(found.into_iter())?))
     });
     join_all(versions).await.into_iter().flatten().collect()
-}
-
-fn secret_of(pipeline: &Pipeline, environment: &str) -> Option<String> {
-    match pipeline.promotion(environment).ok()??.strategy {
-        Strategy::PullRequest(pull_request) => Some(pull_request.secret),
-        Strategy::Webhook(webhook) => webhook.secret,
-        Strategy::Notification => None,
-    }
 }

@@ -11,6 +11,13 @@ pub struct Outcome {
     pub secret_version: Option<String>,
 }
 
+impl Outcome {
+    /// Whether nothing was tried, for others are at it.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(&self.result, Err(failure) if failure.next == Next::Turn)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     /// The pull request is open.
@@ -47,6 +54,8 @@ pub enum Next {
     Review,
     /// With the back-off of the pull request strategy, but not before this much time.
     Backoff { at_least: Duration },
+    /// In a moment: nothing was tried, for others are at it.
+    Turn,
     /// After this much time.
     After(Duration),
 }

@@ -2,9 +2,9 @@
 
 use kube::api::{ObjectMeta, PartialObjectMeta, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
-use kube::{Api, Resource, ResourceExt};
-use pipeline_api::Pipeline;
+use kube::{Api, Client, Resource, ResourceExt};
 use pipeline_api::conditions::{ConditionStatus, ConditionType, NewCondition, Reason, set_condition};
+use pipeline_api::{Pipeline, ReportStatus};
 use serde_json::json;
 
 use crate::conclude::{Report, Transition};
@@ -23,19 +23,67 @@ const NOTE_MAX: usize = 1024;
 /// The API server refused the status, or could not be reached. What was decided is then decided again.
 pub(crate) async fn record(ctx: &Context, pipeline: &Pipeline, report: &Report) -> kube::Result<()> {
     if pipeline.status.as_ref() != Some(&report.status) {
-        let api: Api<Pipeline> = Api::namespaced(ctx.client.clone(), &pipeline.namespace().unwrap_or_default());
+        let name = pipeline.name_any();
+        let mut status = report.status.clone();
+        // These have writers of their own, whose fields stay as they are when this one does not name them.
+        status.environments.values_mut().for_each(|environment| environment.report = None);
         let status = json!({
             "apiVersion": Pipeline::api_version(&()),
             "kind": Pipeline::kind(&()),
-            "metadata": {"name": pipeline.name_any()},
-            "status": report.status,
+            "metadata": {"name": name},
+            "status": status,
         });
-        api.patch_status(&pipeline.name_any(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(status)).await?;
+        api(&ctx.client, pipeline)
+            .patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(status))
+            .await?;
+        forget_reports(ctx, pipeline, report).await?;
     }
     for transition in &report.transitions {
         tell(ctx, pipeline, transition).await;
     }
     Ok(())
+}
+
+/// Writes what a receiver reports, provided that the Pipeline is still as it was read.
+///
+/// # Errors
+/// The API server refused it, as with 409 when the Pipeline has changed, or could not be reached.
+pub(crate) async fn record_report(
+    client: &Client,
+    pipeline: &Pipeline,
+    environment: &str,
+    report: Option<&ReportStatus>,
+) -> kube::Result<()> {
+    // Each environment has a manager of its own: what a manager does not name any more is taken out.
+    let manager = format!("{MANAGER}-report-{environment}");
+    let mut patch = json!({
+        "apiVersion": Pipeline::api_version(&()),
+        "kind": Pipeline::kind(&()),
+        "metadata": {"name": pipeline.name_any(), "resourceVersion": pipeline.resource_version()},
+    });
+    if let (Some(report), Some(patch)) = (report, patch.as_object_mut()) {
+        patch.insert("status".to_owned(), json!({"environments": {environment: {"report": report}}}));
+    }
+    api(client, pipeline)
+        .patch_status(&pipeline.name_any(), &PatchParams::apply(&manager).force(), &Patch::Apply(patch))
+        .await
+        .map(drop)
+}
+
+/// Takes out the reports about promotions that are no longer under way.
+async fn forget_reports(ctx: &Context, pipeline: &Pipeline, report: &Report) -> kube::Result<()> {
+    let kept =
+        |name: &str| report.status.environments.get(name).is_some_and(|environment| environment.report.is_some());
+    let before = pipeline.status.iter().flat_map(|status| &status.environments);
+    for (name, _) in before.filter(|(name, environment)| environment.report.is_some() && !kept(name)) {
+        let latest = api(&ctx.client, pipeline).get(&pipeline.name_any()).await?;
+        record_report(&ctx.client, &latest, name, None).await?;
+    }
+    Ok(())
+}
+
+fn api(client: &Client, pipeline: &Pipeline) -> Api<Pipeline> {
+    Api::namespaced(client.clone(), &pipeline.namespace().unwrap_or_default())
 }
 
 /// Says of a Pipeline that was stored before the API server knew today's rules what about it cannot be understood.

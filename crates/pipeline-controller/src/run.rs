@@ -17,12 +17,14 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Api, Client, Config};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::context::{Context, Looks};
+use crate::endpoints::{self, Endpoints, Rate};
 use crate::health::{self, Readiness};
 use crate::hooks::Hooks;
 use crate::observe::applications::{Applications, PipelineMeta};
@@ -69,12 +71,16 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         tokio::spawn(health::serve(args.health_probe_bind_address, readiness.clone(), stop.clone().cancelled_owned()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = args.namespace, "starting");
 
+    let hooks = TcpListener::bind(args.promotion_hook_bind_address)
+        .await
+        .with_context(|| format!("--promotion-hook-bind-address {}", args.promotion_hook_bind_address))?;
+
     let controller = async {
         let Some(pipelines) = pipelines(&client, &args, &stop).await else {
             return Ok(());
         };
         let strategies = Strategies::open(options(&args), &network(&args, &client, &api_server).await)?;
-        control(pipelines, client, strategies, &args, readiness, &stop).await;
+        control(pipelines, client, strategies, hooks, &args, readiness, &stop).await;
         anyhow::Ok(())
     };
     tokio::select! {
@@ -93,12 +99,19 @@ async fn control(
     pipelines: Api<PipelineMeta>,
     client: Client,
     strategies: Strategies,
+    hooks: TcpListener,
     args: &Args,
     readiness: Readiness,
     stop: &CancellationToken,
 ) {
     let (store, writer) = reflector::store();
     let (wake, woken) = mpsc::channel(WAKE_QUEUE);
+    let endpoints = Endpoints {
+        client: client.clone(),
+        namespace: args.namespace.clone(),
+        wake: wake.clone(),
+        rate: Rate { requests: args.promotion_hook_rate_limit, interval: args.promotion_hook_rate_limit_interval },
+    };
     let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
     let looks = Looks::default();
     let context = Arc::new(Context {
@@ -130,12 +143,13 @@ async fn control(
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile, on_error, context)
         .for_each(|_told_by_the_error_policy| std::future::ready(()));
-    futures::join!(reconciles, async {
+    let announce = async {
         tokio::select! {
             () = announce => {}
             () = stop.cancelled() => {}
         }
-    });
+    };
+    futures::join!(reconciles, announce, endpoints::serve(hooks, endpoints, stop.clone()));
 }
 
 fn receive(

@@ -8,15 +8,18 @@ use egress::{Egress, Guard, Retry};
 use jiff::Timestamp;
 use pipeline_api::Pipeline;
 use pipeline_api::normalized::Strategy;
-use pipeline_secrets::SecretValues;
 use promote_pr::{Options, Promoter};
 use uuid::Uuid;
 
 use crate::key;
 use crate::outcome::{Done, Failure, Next};
 use crate::plan::Effect;
+use crate::strategies::lanes::Lanes;
+use crate::strategies::secrets::Secrets;
 
+mod lanes;
 pub mod pull_request;
+pub mod secrets;
 pub mod webhook;
 
 /// Longest time that one try of a promotion may take, whatever it waits for.
@@ -36,6 +39,7 @@ pub struct Network {
 pub struct Strategies {
     pub egress: Egress,
     pub promoter: Promoter,
+    lanes: Lanes,
 }
 
 impl Strategies {
@@ -54,7 +58,7 @@ impl Strategies {
         };
         let egress = Egress::new(policy).context("--ca-file")?;
         let promoter = Promoter::new(egress.clone(), options);
-        Ok(Self { egress, promoter })
+        Ok(Self { egress, promoter, lanes: Lanes::default() })
     }
 
     /// Tries the promotion once at `now`.
@@ -64,13 +68,17 @@ impl Strategies {
         &self,
         pipeline: &Pipeline,
         effect: &Effect,
-        secret: Option<&SecretValues>,
+        secrets: &Secrets,
         now: Timestamp,
     ) -> Result<Done, Failure> {
         let attempt = async {
             match &effect.strategy {
-                Strategy::PullRequest(spec) => pull_request::run(&self.promoter, pipeline, effect, spec, secret).await,
-                Strategy::Webhook(spec) => webhook::run(&self.egress, pipeline, effect, spec, secret, now).await,
+                Strategy::PullRequest(spec) => {
+                    pull_request::run(&self.promoter, pipeline, effect, spec, secrets.credentials.as_ref()).await
+                }
+                Strategy::Webhook(spec) => {
+                    webhook::run(&self.egress, &self.lanes, pipeline, effect, spec, secrets, now).await
+                }
                 Strategy::Notification => Err(refused("strategy.notification is not acted on yet", Next::Never)),
             }
         };

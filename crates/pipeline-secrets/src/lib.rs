@@ -1,28 +1,52 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
-mod error;
-mod headers;
-mod kubeconfig;
 mod repository;
 mod webhook;
+
+mod headers;
+mod kubeconfig;
+mod proxy;
+mod tls;
+
+mod error;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use secrecy::{ExposeSecret as _, SecretSlice};
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString, zeroize::Zeroizing};
 
 pub use self::{
     error::Error,
-    repository::{RepositoryCredentials, SigningCredentials, SshCredentials},
+    repository::{GitHubAppCredentials, GitHubInstallation, RepositoryCredentials, SigningCredentials, SshCredentials},
+    tls::Certificates,
     webhook::WebhookCredentials,
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
-const CA_KEYS: [&str; 2] = ["ca.crt", "caFile"];
 
-/// The data of one Secret, wiped from memory on drop.
+/// The data of one Secret, wiped from memory on drop. Neither it nor what is made of it can be serialised:
+///
+/// ```compile_fail,E0277
+/// fn serialize<T: serde::Serialize>() {}
+/// serialize::<pipeline_secrets::SecretValues>();
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn serialize<T: serde::Serialize>() {}
+/// serialize::<pipeline_secrets::RepositoryCredentials>();
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn serialize<T: serde::Serialize>() {}
+/// serialize::<pipeline_secrets::WebhookCredentials>();
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn serialize<T: serde::Serialize>() {}
+/// serialize::<pipeline_secrets::Certificates>();
+/// ```
 pub struct SecretValues {
     /// The namespace that the Secret is in.
     pub namespace: String,
@@ -70,7 +94,7 @@ impl SecretValues {
     /// The credentials for a git repository and its host's API.
     ///
     /// # Errors
-    /// [`Error::NoCredentials`] if there is neither a `token` nor a `password` nor an `identity`; [`Error::Key`] if a key
+    /// [`Error::NoCredentials`] if there is neither a `token` nor a `password` nor an `identity` nor a `githubAppID`; [`Error::Key`] if a key
     /// cannot be used.
     pub fn repository(&self) -> Result<RepositoryCredentials, Error> {
         repository::parse(self)
@@ -83,6 +107,34 @@ impl SecretValues {
     /// used.
     pub fn webhook(&self) -> Result<WebhookCredentials, Error> {
         webhook::parse(self)
+    }
+
+    /// The certificates of a Secret that holds nothing else, as `certSecretRef` names it.
+    ///
+    /// # Errors
+    /// [`Error::NoCredentials`] if there is neither a CA nor a client certificate; [`Error::Key`] if a key cannot be used, or
+    /// one of `tls.crt` and `tls.key` is missing.
+    pub fn certificates(&self) -> Result<Certificates, Error> {
+        tls::parse(self)
+    }
+
+    /// The proxy of a Secret that holds nothing else, as `proxySecretRef` names it: `address`, `username` and `password`, the
+    /// last two over those in the address.
+    ///
+    /// # Errors
+    /// [`Error::NoCredentials`] if there is no `address`; [`Error::Key`] if a key cannot be used.
+    pub fn proxy(&self) -> Result<egress::Proxy, Error> {
+        proxy::parse(self)
+    }
+
+    /// The key that signs what comes in, `hmac-key`, as the first
+    /// [pipeline-controller](https://github.com/weaveworks/pipeline-controller/blob/main/server/sign_verifier.go) has it.
+    ///
+    /// # Errors
+    /// [`Error::NoCredentials`] if it is not there; [`Error::Key`] if it is empty or no text on one line.
+    pub fn hmac_key(&self) -> Result<SecretString, Error> {
+        let key = self.line("hmac-key", str::trim)?.map(SecretString::from);
+        key.ok_or_else(|| Error::NoCredentials { secret: self.secret(), wanted: "`hmac-key`" })
     }
 
     /// The kubeconfig of a cluster, as text, and the key that it stands under: the first of `value`, `value.yaml` and
@@ -126,18 +178,6 @@ impl SecretValues {
         }
         Ok(Some(line))
     }
-
-    fn ca(&self) -> Result<Option<Vec<u8>>, Error> {
-        for key in CA_KEYS {
-            if let Some(pem) = self.text(key)? {
-                if !pem.contains("-----BEGIN CERTIFICATE-----") {
-                    return Err(self.key(key, "holds no PEM certificate"));
-                }
-                return Ok(Some(pem.as_bytes().to_vec()));
-            }
-        }
-        Ok(None)
-    }
 }
 
 impl fmt::Debug for SecretValues {
@@ -158,8 +198,15 @@ fn own(secret: Secret) -> SecretValues {
         namespace: secret.metadata.namespace.unwrap_or_else(|| "default".to_owned()),
         name: secret.metadata.name.unwrap_or_default(),
         resource_version: secret.metadata.resource_version,
-        values: data.chain(string_data).map(|(key, value)| (key, SecretSlice::from(value))).collect(),
+        values: data.chain(string_data).map(|(key, value)| (key, keep(value))).collect(),
     }
+}
+
+/// In memory of just its size, so that nothing is left behind where the bytes were before.
+fn keep(value: Vec<u8>) -> SecretSlice<u8> {
+    let value = Zeroizing::new(value);
+    let exact: Box<[u8]> = value.as_slice().into();
+    SecretSlice::from(exact)
 }
 
 /// Whether `name` can stand in a path: [RFC 1123 subdomain](https://kubernetes.io/docs/concepts/overview/working-with-objects/names/).

@@ -1,7 +1,8 @@
 use std::fmt;
 
-use egress::Identity;
+use egress::{ClientCertificate, Identity};
 use secrecy::SecretString;
+use url::Url;
 
 use crate::{Error, SecretValues};
 
@@ -14,12 +15,38 @@ pub struct RepositoryCredentials {
     pub password: Option<SecretString>,
     /// The token for the host's API, and for git over https where there is no password. Printable ASCII without blanks.
     pub token: Option<SecretString>,
+    /// The GitHub App whose tokens take the place of `token`.
+    pub app: Option<GitHubAppCredentials>,
     /// What commits are signed with.
     pub signing: Option<SigningCredentials>,
     /// The private key for git over SSH, and what goes with it.
     pub ssh: Option<SshCredentials>,
     /// A PEM bundle that is trusted instead of the platform's roots.
     pub ca: Option<Vec<u8>>,
+    /// The certificate that is shown to servers that ask for one.
+    pub client_certificate: Option<ClientCertificate>,
+}
+
+/// A GitHub App, under the keys that [Flux](https://fluxcd.io/flux/components/source/gitrepositories/#github) uses.
+#[derive(Clone, Debug)]
+pub struct GitHubAppCredentials {
+    /// `githubAppID`: its id or client id.
+    pub id: String,
+    /// Where it is installed.
+    pub installation: GitHubInstallation,
+    /// `githubAppPrivateKey`: its RSA private key, in PEM.
+    pub private_key: SecretString,
+    /// `githubAppBaseURL`: the API of a GitHub Enterprise Server.
+    pub base_url: Option<Url>,
+}
+
+/// An installation of a GitHub App.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GitHubInstallation {
+    /// `githubAppInstallationID`
+    Id(u64),
+    /// `githubAppInstallationOwner`: the organization or person whose account it is on.
+    Owner(String),
 }
 
 /// A private key that signs commits.
@@ -52,7 +79,7 @@ impl fmt::Debug for SshCredentials {
 impl RepositoryCredentials {
     /// The identity under which the repository and its host are called.
     pub fn identity(&self) -> Identity {
-        Identity { ca: self.ca.clone(), ..Identity::default() }
+        Identity { ca: self.ca.clone(), client_certificate: self.client_certificate.clone(), proxy: None }
     }
 }
 
@@ -62,9 +89,11 @@ impl fmt::Debug for RepositoryCredentials {
             .field("username", &self.username)
             .field("password", &self.password)
             .field("token", &self.token)
+            .field("app", &self.app)
             .field("signing", &self.signing)
             .field("ssh", &self.ssh)
             .field("ca", &self.ca.is_some())
+            .field("client_certificate", &self.client_certificate.is_some())
             .finish()
     }
 }
@@ -82,7 +111,10 @@ impl SecretValues {
 pub(crate) fn parse(secret: &SecretValues) -> Result<RepositoryCredentials, Error> {
     let username = secret.line("username", str::trim)?;
     let password = secret.line("password", |text| text.trim_matches(['\r', '\n']))?;
-    let token = secret.line("token", str::trim)?;
+    let token = match secret.line("token", str::trim)? {
+        Some(token) => Some(token),
+        None => secret.line("bearerToken", str::trim)?,
+    };
 
     if username.is_some_and(|name| name.contains(':')) {
         return Err(secret.key("username", "holds a colon, which basic authentication cannot carry"));
@@ -91,13 +123,14 @@ pub(crate) fn parse(secret: &SecretValues) -> Result<RepositoryCredentials, Erro
         return Err(secret.key("token", "is not printable ASCII without blanks, as a token is"));
     }
     let ssh = ssh(secret, password)?;
+    let app = github_app(secret)?;
     if password.is_some() && username.is_none() && ssh.is_none() {
         return Err(
             secret.key("username", "is missing; `password` needs it, unless it is the passphrase of `identity`")
         );
     }
-    if password.is_none() && token.is_none() && ssh.is_none() {
-        let wanted = "`token`, or `username` and `password`, or `identity` and `known_hosts`";
+    if password.is_none() && token.is_none() && ssh.is_none() && app.is_none() {
+        let wanted = "`token`, or `username` and `password`, or `identity` and `known_hosts`, or `githubAppID`";
         return Err(Error::NoCredentials { secret: secret.secret(), wanted });
     }
     // Without a user name it is a passphrase and nothing else.
@@ -106,10 +139,38 @@ pub(crate) fn parse(secret: &SecretValues) -> Result<RepositoryCredentials, Erro
         username: username.map(ToOwned::to_owned),
         password: password.map(SecretString::from),
         token: token.map(SecretString::from),
+        app,
         signing: signing(secret)?,
         ssh,
         ca: secret.ca()?,
+        client_certificate: secret.client_certificate()?,
     })
+}
+
+fn github_app(secret: &SecretValues) -> Result<Option<GitHubAppCredentials>, Error> {
+    const KEY: &str = "githubAppPrivateKey";
+    let Some(id) = secret.line("githubAppID", str::trim)? else {
+        return Ok(None);
+    };
+    let id_of = |text: &str| text.parse().map_err(|_invalid| secret.key("githubAppInstallationID", "is not a number"));
+    let installation = match secret.line("githubAppInstallationID", str::trim)? {
+        Some(text) => GitHubInstallation::Id(id_of(text)?),
+        None => match secret.line("githubAppInstallationOwner", str::trim)? {
+            Some(owner) => GitHubInstallation::Owner(owner.to_owned()),
+            None => {
+                let problem = "is missing, and so is `githubAppInstallationOwner`; `githubAppID` needs one of them";
+                return Err(secret.key("githubAppInstallationID", problem));
+            }
+        },
+    };
+    let private_key = secret.text(KEY)?.ok_or_else(|| secret.key(KEY, "is missing; `githubAppID` needs it"))?;
+    if !private_key.contains("PRIVATE KEY-----") {
+        return Err(secret.key(KEY, "holds no private key: it begins with a line like -----BEGIN RSA PRIVATE KEY-----"));
+    }
+    let base_url = secret.line("githubAppBaseURL", str::trim)?.map(str::parse::<Url>).transpose();
+    let base_url = base_url.map_err(|error| secret.key("githubAppBaseURL", format!("is no URL: {error}")))?;
+    let (id, private_key) = (id.to_owned(), SecretString::from(private_key.trim()));
+    Ok(Some(GitHubAppCredentials { id, installation, private_key, base_url }))
 }
 
 /// The keys of Flux' [image automation](https://fluxcd.io/flux/components/image/imageupdateautomations/#signing-key) are

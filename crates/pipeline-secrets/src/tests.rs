@@ -12,6 +12,10 @@ use serde_json::json;
 
 use super::*;
 
+#[path = "../../../fuzz/src/secrets.rs"]
+mod checks;
+mod precedence;
+
 const CA: &str = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
 
 fn secret(pairs: &[(&str, &str)]) -> SecretValues {
@@ -68,7 +72,7 @@ fn kubeconfigs() {
 #[test]
 fn repository_errors_name_secret_and_key() {
     let wanted = "Secret ns/s has no credentials: it needs `token`, or `username` and `password`, or `identity` and \
-                  `known_hosts`";
+                  `known_hosts`, or `githubAppID`";
     let check = |pairs: &[(&str, &str)], expect: &str| {
         let error = secret(pairs).repository().unwrap_err();
         assert_eq!((error.to_string().as_str(), error.retry()), (expect, Retry::Never));
@@ -90,6 +94,48 @@ fn repository_errors_name_secret_and_key() {
     let expect = "Secret ns/s: key `username` holds a colon, which basic authentication cannot carry";
     check(&[("username", "canary:x"), ("password", "p")], expect);
     check(&[("token", "t"), ("ca.crt", "canary")], "Secret ns/s: key `ca.crt` holds no PEM certificate");
+}
+
+#[test]
+fn github_apps() {
+    const KEY: &str = "-----BEGIN RSA PRIVATE KEY-----\ncanary\n-----END RSA PRIVATE KEY-----";
+    let app = [("githubAppID", "Iv1.5\n"), ("githubAppPrivateKey", KEY)];
+    let check = |more: &[(&str, &str)], installation: GitHubInstallation, base: Option<&str>| {
+        let credentials = secret(&[&app, more].concat()).repository().unwrap();
+        let read = credentials.app.as_ref().unwrap();
+        assert_eq!((read.id.as_str(), read.private_key.expose_secret()), ("Iv1.5", KEY));
+        assert_eq!((&read.installation, read.base_url.as_ref().map(url::Url::as_str)), (&installation, base));
+        assert!(!format!("{credentials:?}").contains("canary"), "{credentials:?}");
+    };
+    let id = ("githubAppInstallationID", " 42\n");
+    check(&[id], GitHubInstallation::Id(42), None);
+    let base = ("githubAppBaseURL", "https://ghes.example/api/v3");
+    check(&[id, base, ("githubAppInstallationOwner", "org")], GitHubInstallation::Id(42), Some(base.1));
+    check(&[("githubAppInstallationOwner", "org\n")], GitHubInstallation::Owner("org".to_owned()), None);
+
+    let fails = |pairs: &[(&str, &str)], expect: &str| {
+        let error = secret(pairs).repository().unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.retry()), (expect, Retry::Never));
+    };
+    fails(
+        &app,
+        "Secret ns/s: key `githubAppInstallationID` is missing, and so is `githubAppInstallationOwner`; `githubAppID` \
+         needs one of them",
+    );
+    fails(
+        &[app[0], ("githubAppInstallationID", "canary")],
+        "Secret ns/s: key `githubAppInstallationID` is not a number",
+    );
+    fails(&[app[0], id], "Secret ns/s: key `githubAppPrivateKey` is missing; `githubAppID` needs it");
+    fails(
+        &[app[0], id, ("githubAppPrivateKey", "canary")],
+        "Secret ns/s: key `githubAppPrivateKey` holds no private key: it begins with a line like -----BEGIN RSA \
+         PRIVATE KEY-----",
+    );
+    fails(
+        &[app[0], app[1], id, ("githubAppBaseURL", "canary")],
+        "Secret ns/s: key `githubAppBaseURL` is no URL: relative URL without a base",
+    );
 }
 
 #[test]
@@ -123,7 +169,7 @@ fn ssh_credentials() {
                   -----BEGIN OPENSSH PRIVATE KEY-----";
     fails(&[("identity", "ssh-ed25519 canary"), key[1]], expect);
     let expect = "Secret ns/s has no credentials: it needs `token`, or `username` and `password`, or `identity` and \
-                  `known_hosts`";
+                  `known_hosts`, or `githubAppID`";
     fails(&key[1..], expect);
 }
 
@@ -188,7 +234,7 @@ fn webhook_errors_name_secret_and_key() {
         assert_eq!(error.to_string(), expect);
         assert!(!format!("{error:?}").contains("canary"));
     };
-    let wanted = "one of `address`, `proxy`, `token`, `headers` and `ca.crt`";
+    let wanted = "one of `address`, `proxy`, `token`, `headers`, `ca.crt` and `tls.crt`";
     check(&[("password", "canary")], &format!("Secret ns/s has no credentials: it needs {wanted}"));
     check(&[("address", "")], "Secret ns/s: key `address` is empty; fill it in or remove the key");
     check(&[("address", "canary")], "Secret ns/s: key `address` is not a URL: relative URL without a base");
@@ -238,7 +284,46 @@ fn yaml_bombs_are_refused() {
     assert_eq!(headers::parse("{}").unwrap(), []);
 }
 
+#[test]
+fn the_corpus_of_fuzzing() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/headers");
+    let inputs: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!inputs.is_empty());
+    for input in inputs {
+        checks::check(&std::fs::read(input).unwrap());
+    }
+}
+
 proptest! {
+    #[test]
+    fn any_address_can_be_called_or_is_refused_unseen(
+        address in "(https?|ftp|[a-z]{1,5})?(://|:)?(canary(:canary)?@)?[ -~\\PC]{0,60}canary[ -~]{0,20}",
+    ) {
+        match secret(&[("address", &address)]).webhook() {
+            Ok(credentials) => {
+                let url = credentials.address.clone().unwrap();
+                prop_assert!(matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
+                prop_assert!(url.username().is_empty() && url.password().is_none());
+                prop_assert!(url.as_str().parse::<http::Uri>().is_ok(), "{}", url);
+            }
+            Err(error) => prop_assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}"),
+        }
+    }
+
+    #[test]
+    fn any_proxy_can_be_used_or_is_refused_unseen(proxy in "(https?|socks5h?|ftp)?(://|:)?(canary(:canary)?@)?[ -~]{0,40}") {
+        match secret(&[("proxy", &proxy)]).webhook() {
+            Ok(credentials) => {
+                let identity = credentials.identity();
+                let url = identity.proxy.clone().unwrap().url;
+                prop_assert!(url.username().is_empty() && url.password().is_none());
+                let shown = format!("{identity:?}");
+                prop_assert!(!shown.contains("canary:canary"));
+            }
+            Err(error) => prop_assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}"),
+        }
+    }
+
     #[test]
     fn any_text_gives_sendable_headers_or_an_error(yaml in ".{0,200}") {
         for (name, value) in headers::parse(&yaml).unwrap_or_default() {

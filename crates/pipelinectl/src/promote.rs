@@ -34,9 +34,9 @@ pub(crate) fn run(args: &PromoteArgs) -> anyhow::Result<Status> {
         bail!("Pipeline {}: spec.suspend: is set, so nothing is promoted", pipeline.name_any());
     }
     promotion.check_supported(|_field| true)?;
-    let secret = promotion.secret(true)?;
+    let secrets = promotion.secrets()?;
     let network = Network::new(&args.network)?;
-    let attempt = network.strategies.run(pipeline, effect, secret.as_ref(), effect.started);
+    let attempt = network.strategies.run(pipeline, effect, &secrets, effect.started);
     let done = match network.run(attempt)? {
         Ok(done) => done,
         Err(failure) => {
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &PromoteArgs) -> anyhow::Result<Status> {
             }
             match failure.next {
                 Next::Never | Next::Review => {}
-                Next::Backoff { .. } | Next::After(_) => say("The same command may succeed later."),
+                Next::Backoff { .. } | Next::Turn | Next::After(_) => say("The same command may succeed later."),
             }
             return Ok(Status::Failed);
         }

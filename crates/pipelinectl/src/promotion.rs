@@ -4,9 +4,9 @@ use anyhow::{Context as _, bail};
 use egress::Guard;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use pipeline_api::normalized::Strategy;
 use pipeline_api::{Pipeline, Unsupported, unsupported};
 use pipeline_controller::plan::Effect;
+use pipeline_controller::strategies::secrets::{self, Secrets};
 use pipeline_controller::strategies::{self, Strategies};
 use pipeline_secrets::SecretValues;
 use tempfile::TempDir;
@@ -91,11 +91,21 @@ impl Promotion {
     /// The Secret that the strategy names, from `SECRET`, else from `PIPELINE`; none if it names none, or if the one in
     /// `PIPELINE` is not there and can be done without.
     pub(crate) fn secret(&self, needed: bool) -> anyhow::Result<Option<SecretValues>> {
-        let name = match &self.effect.strategy {
-            Strategy::PullRequest(pull_request) => Some(&pull_request.secret),
-            Strategy::Webhook(webhook) => webhook.secret.as_ref(),
-            Strategy::Notification => None,
-        };
+        let [name, ..] = secrets::names(&self.effect.strategy);
+        self.find("secretRef", name, needed)
+    }
+
+    /// All Secrets that the strategy names, each of them needed.
+    pub(crate) fn secrets(&self) -> anyhow::Result<Secrets> {
+        let [credentials, certificates, proxy] = secrets::names(&self.effect.strategy);
+        Ok(Secrets {
+            credentials: self.find("secretRef", credentials, true)?,
+            certificates: self.find("certSecretRef", certificates, true)?,
+            proxy: self.find("proxySecretRef", proxy, true)?,
+        })
+    }
+
+    fn find(&self, field: &str, name: Option<&str>, needed: bool) -> anyhow::Result<Option<SecretValues>> {
         let Some(name) = name else { return Ok(None) };
         let namespace = self.pipeline.namespace().unwrap_or_default();
         let file = self.files.secret.as_ref().unwrap_or(&self.files.pipeline);
@@ -103,7 +113,7 @@ impl Promotion {
             Some(secret) => Ok(Some(secret)),
             None if self.files.secret.is_none() && !needed => Ok(None),
             None => bail!(
-                "secretRef: Pipeline {} names Secret {namespace}/{name}, but {}: give it with --secret",
+                "{field}: Pipeline {} names Secret {namespace}/{name}, but {}: give it with --secret",
                 self.pipeline.name_any(),
                 file.secrets()
             ),

@@ -42,6 +42,16 @@ pub enum Error {
         /// The repository's host.
         host: String,
     },
+    /// The GitHub App opens nothing.
+    #[error("GitHub App {app} cannot be used on {host}: {problem}")]
+    App {
+        /// The App's id.
+        app: String,
+        /// The host of the API.
+        host: String,
+        /// What is wrong, and what to do about it.
+        problem: String,
+    },
     /// The token cannot be sent in a header.
     #[error("the token for {host} holds characters that no token has")]
     BadToken {
@@ -114,7 +124,7 @@ pub enum Error {
         repository: String,
     },
     /// The host answered with a failure.
-    #[error("cannot {call}: the host answered {status}{}", Said(message))]
+    #[error("cannot {call}: the host answered {status}{}{}", Said(message), advice(*status, message, *retry))]
     Refused {
         /// What was asked.
         call: Call,
@@ -189,6 +199,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the host does not accept the credential, or not any more.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Refused { status: 401, .. } | Self::Git(git::Error::Unauthorized { .. }))
+    }
+
     /// What a caller does with this error; [`Retry::Never`] means that a person must change something first.
     pub fn retry(&self) -> Retry {
         match self {
@@ -196,6 +211,7 @@ impl Error {
             | Self::NotSupported { .. }
             | Self::NotARepository { .. }
             | Self::NoToken { .. }
+            | Self::App { .. }
             | Self::BadToken { .. }
             | Self::BadApiUrl { .. }
             | Self::Template { .. }
@@ -238,6 +254,21 @@ struct Said<'a>(&'a str);
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
+    }
+}
+
+/// What a person does about a refusal that says too little: `; …`, or nothing.
+fn advice(status: u16, message: &str, retry: Retry) -> &'static str {
+    let message = message.to_ascii_lowercase();
+    match status {
+        _ if retry != Retry::Never => "",
+        _ if message.contains("archived") => "; unarchive the repository, or promote to another one",
+        401 => "; renew the credential",
+        403 if message.contains("protected") => "; let the credential pass the branch's protection",
+        403 => "; give the credential the right to do that",
+        404 | 410 => "; the repository was deleted or renamed, or the credential does not see it",
+        423 => "; unlock or unarchive the repository",
+        _ => "",
     }
 }
 

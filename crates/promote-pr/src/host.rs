@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::names::{BranchName, CommitId, RepoUrl};
 use crate::request::{Attributes, Credentials, MergePolicy};
 
+pub(crate) use github::app::Apps;
 pub(crate) use line::{Accounts, Line};
 pub(crate) use probe::Providers;
 pub use provider::{Provider, UnknownProvider};

@@ -18,5 +18,6 @@ pub use git::SshIdentity;
 pub use names::{BranchName, CommitId, RepoUrl};
 pub use promoter::{Options, Promoter};
 pub use request::{
-    Attributes, Credentials, FileChange, Key, Links, MergePolicy, Promotion, Request, State, Templates, Withdrawn,
+    Attributes, Credentials, FileChange, GitHubApp, Installation, Key, Links, MergePolicy, Promotion, Request, State,
+    Templates, Withdrawn,
 };

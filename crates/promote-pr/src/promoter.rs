@@ -1,5 +1,6 @@
 //! A promotion from its key to its pull request.
 
+mod settled;
 mod work;
 
 use std::fmt;
@@ -12,11 +13,12 @@ use tracing::info;
 use crate::content::MessageTemplate;
 use crate::error::Error;
 use crate::git::{self, Author, Change, Deleted, Git, Pushed, Remote, Snapshot};
-use crate::host::{self, Accounts, Line, Provider, Providers, PullRequest, PullRequestState};
+use crate::host::{self, Accounts, Apps, Line, Provider, Providers, PullRequest, PullRequestState};
 use crate::names::{BranchName, CommitId};
 use crate::request::{Credentials, FileChange, Promotion, Request, State, Withdrawn};
 use crate::{content, edit};
 
+use self::settled::Settled;
 use self::work::Work;
 
 /// How often an edit is made anew because the head branch moved meanwhile.
@@ -66,13 +68,23 @@ pub struct Promoter {
     providers: Providers,
     options: Options,
     accounts: Accounts,
+    apps: Apps,
+    settled: Settled,
 }
 
 impl Promoter {
     /// A promoter that reaches repositories and hosts through `egress`. Nothing is read or written yet.
     pub fn new(egress: Egress, options: Options) -> Self {
         let git = Git::new(egress.clone(), &options.cache_dir, options.git.clone());
-        Self { egress, git, providers: Providers::default(), options, accounts: Accounts::default() }
+        Self {
+            egress,
+            git,
+            providers: Providers::default(),
+            options,
+            accounts: Accounts::default(),
+            apps: Apps::default(),
+            settled: Settled::default(),
+        }
     }
 
     /// Brings the promotion to its pull request, or follows the pull request that is there.
@@ -88,6 +100,19 @@ impl Promoter {
     ///
     /// See [`Error`]. Nothing is pushed unless every field that matches can be changed.
     pub async fn promote(&self, request: &Request, credentials: &Credentials) -> Result<Promotion, Error> {
+        let credentials = &self.credentials(request, credentials).await?;
+        let promoted = self.promote_as(request, credentials).await;
+        match (&credentials.app, &credentials.token) {
+            // A token may be revoked before its time, as when the App's rights change.
+            (Some(app), Some(token)) if promoted.as_ref().is_err_and(Error::is_unauthorized) => {
+                self.apps.forget(app, &request.repository, token).await;
+                self.promote_as(request, &self.credentials(request, credentials).await?).await
+            }
+            _ => promoted,
+        }
+    }
+
+    async fn promote_as(&self, request: &Request, credentials: &Credentials) -> Result<Promotion, Error> {
         let work = self.open(request, credentials).await?;
         match work.host.find(&work.head, &request.base).await? {
             Some(pull) => self.follow(&work, pull).await,
@@ -101,6 +126,7 @@ impl Promoter {
     ///
     /// Fails when the repository cannot be read; what cannot be edited is told by [`edit::Edited::notes`].
     pub async fn plan(&self, request: &Request, credentials: &Credentials) -> Result<edit::Edited, Error> {
+        let credentials = &self.credentials(request, credentials).await?;
         let provider = self.provider(request, &self.client(credentials)?).await.ok();
         let remote = remote(request, provider, credentials);
         let snapshot = self.git.fetch(&remote, &request.base).await?;
@@ -121,6 +147,7 @@ impl Promoter {
         credentials: &Credentials,
         reason: &str,
     ) -> Result<Withdrawn, Error> {
+        let credentials = &self.credentials(request, credentials).await?;
         let work = self.open(request, credentials).await?;
         let pull_requests = work.host.list_open(&work.prefix).await?;
         let comment = content::withdrawn(reason);
@@ -135,16 +162,18 @@ impl Promoter {
 
     /// What there is to do for a promotion whose pull request is known.
     async fn follow(&self, work: &Work<'_>, mut pull: PullRequest) -> Result<Promotion, Error> {
+        let settled = self.settled.is(work.request, &pull);
         match pull.state {
             PullRequestState::Open => self.restore_text(work, &mut pull).await?,
-            PullRequestState::Merged => drop(work.host.delete_branch(&work.head).await?),
-            PullRequestState::Closed => {}
+            PullRequestState::Merged if !settled => work.delete_merged().await?,
+            PullRequestState::Merged | PullRequestState::Closed => {}
         }
         let superseded = match pull.state {
-            PullRequestState::Closed => Vec::new(),
-            PullRequestState::Open | PullRequestState::Merged => work.supersede(Some(&pull)).await?,
+            PullRequestState::Open | PullRequestState::Merged if !settled => work.supersede(Some(&pull)).await?,
+            _ => Vec::new(),
         };
-        let held_up = work.complete(&mut pull).await?;
+        let held_up = work.complete(&mut pull, settled).await?;
+        self.settled.note(work.request, &pull, held_up.is_none());
         let promotion = work.promotion(State::from(pull.state), Some(pull), Vec::new(), superseded);
         Ok(Promotion { held_up, ..promotion })
     }
@@ -216,7 +245,8 @@ impl Promoter {
         let superseded = work.supersede(Some(&pull)).await?;
         let others = branches.into_iter().filter(|(branch, _)| *branch != work.head).collect();
         self.sweep(work, others, &superseded).await?;
-        let held_up = work.complete(&mut pull).await?;
+        let held_up = work.complete(&mut pull, false).await?;
+        self.settled.note(work.request, &pull, held_up.is_none());
         let promotion = work.promotion(State::from(pull.state), Some(pull), changes, superseded);
         Ok(Some(Promotion { held_up, ..promotion }))
     }
@@ -330,11 +360,29 @@ impl Promoter {
         })
     }
 
+    /// The credentials with a token of their GitHub App, if they have one.
+    async fn credentials(&self, request: &Request, given: &Credentials) -> Result<Credentials, Error> {
+        let Some(app) = &given.app else {
+            return Ok(given.clone());
+        };
+        let client = self.client(given)?;
+        if self.provider(request, &client).await? != Provider::GitHub {
+            return Err(Error::NoToken { host: request.repository.host().to_owned() });
+        }
+        let line = self.line(Provider::GitHub, client, request, given);
+        let token = self.apps.token(app, &request.repository, &line).await?;
+        Ok(Credentials { token: Some(token), username: None, password: None, ..given.clone() })
+    }
+
     /// The way to the host's API, on the account of the credential there.
     fn line(&self, provider: Provider, client: Client, request: &Request, credentials: &Credentials) -> Line {
         let origin = request.api_url.as_ref().unwrap_or(request.repository.as_url()).origin().ascii_serialization();
-        let secret = credentials.token.as_ref().or(credentials.password.as_ref());
-        let account = self.accounts.account(provider, &origin, secret.map_or("", |secret| secret.expose_secret()));
+        let account = match (&credentials.app, credentials.token.as_ref().or(credentials.password.as_ref())) {
+            // Its tokens change, its budget does not.
+            (Some(app), _) => format!("{} {:?}", app.app_id, app.installation),
+            (None, secret) => secret.map(|secret| secret.expose_secret().to_owned()).unwrap_or_default(),
+        };
+        let account = self.accounts.account(provider, &origin, &account);
         Line::new(client, account, &format!("{}/{}", request.key.namespace, request.key.pipeline))
     }
 }

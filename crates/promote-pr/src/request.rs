@@ -190,6 +190,8 @@ pub struct Credentials {
     pub password: Option<SecretString>,
     /// The token for the API, and for git over https where there is no password.
     pub token: Option<SecretString>,
+    /// The GitHub App whose tokens open the API and git, in the place of all of the above.
+    pub app: Option<GitHubApp>,
     /// What the commits are signed with.
     pub signing: Option<SigningKey>,
     /// The private key and the known hosts for git over SSH. The user is the one that the repository's URL names, else
@@ -197,6 +199,29 @@ pub struct Credentials {
     pub ssh: Option<SshIdentity>,
     /// Trust and proxy of the connection.
     pub identity: egress::Identity,
+}
+
+/// A [GitHub App](https://docs.github.com/en/apps/creating-github-apps/about-creating-github-apps/about-creating-github-apps)
+/// that is installed for the repository, with the right to write contents and pull requests.
+#[derive(Clone, Debug)]
+pub struct GitHubApp {
+    /// Its id or client id.
+    pub app_id: String,
+    /// Where it is installed.
+    pub installation: Installation,
+    /// Its RSA private key, in PEM.
+    pub private_key: SecretString,
+    /// The base of the REST API, if it cannot be derived from the repository's URL.
+    pub api_url: Option<Url>,
+}
+
+/// An installation of a GitHub App.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Installation {
+    /// Its id.
+    Id(u64),
+    /// The organization or person whose account it is on.
+    Owner(String),
 }
 
 /// Where a promotion stands.

@@ -1,8 +1,10 @@
-//! Runs the examples of `docs/markers.md`: a `diff` is an edit, and `yaml` with a note's code is a refusal.
+//! Runs the examples of `docs/markers.md`: a `diff` is an edit, and `yaml` with a note's code is a refusal. Keeps the table
+//! of `docs/hosts.md` fresh.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::string_slice, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use promote_pr::edit::{Code, Edited, Effect, File, Limits, Target, Update, edit};
+use promote_pr::host::{Capabilities, Provider};
 use promote_pr::value::{Part, Parts};
 
 const PAGE: &str = include_str!("../../../docs/markers.md");
@@ -77,4 +79,42 @@ fn every_note_is_listed() {
         table += &format!("| `{code}` | {effect} | {} |\n", code.text());
     }
     assert!(PAGE.ends_with(&table), "docs/markers.md does not end with this table:\n{table}");
+}
+
+#[test]
+fn hosts_are_described_as_they_are() {
+    const ABOVE: &str = "the test of this page writes it anew -->\n\n";
+    const BELOW: &str = "\n## github\n";
+    type Row = (&'static str, fn(Capabilities) -> String);
+    fn yes(able: bool) -> String {
+        if able { "yes".to_owned() } else { "–".to_owned() }
+    }
+    let rows: [Row; 10] = [
+        ("drafts", |host| yes(host.draft)),
+        ("labels", |host| yes(host.labels)),
+        ("reviewers", |host| yes(host.reviewers)),
+        ("team reviewers", |host| yes(host.team_reviewers)),
+        ("assignees", |host| yes(host.assignees)),
+        ("milestone", |host| yes(host.milestone)),
+        ("merge by the host (`auto`)", |host| yes(host.auto_merge)),
+        ("merge at once (`immediate`)", |host| yes(host.immediate_merge)),
+        ("longest title, characters", |host| host.title.to_string()),
+        ("longest text, characters", |host| host.body.to_string()),
+    ];
+    let mut table = format!("| | {} |\n", Provider::ALL.map(Provider::name).join(" | "));
+    table += &format!("|---|{}\n", ":---:|".repeat(Provider::ALL.len()));
+    for (name, of) in rows {
+        table += &format!("| {name} | {} |\n", Provider::ALL.map(|provider| of(provider.capabilities())).join(" | "));
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/hosts.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let start = page.find(ABOVE).unwrap() + ABOVE.len();
+    let end = page.find(BELOW).unwrap();
+    let fresh = format!("{}{table}{}", &page[..start], &page[end..]);
+    let stale = page != fresh;
+    std::fs::write(path, fresh).unwrap();
+    assert!(!stale, "docs/hosts.md was stale and is written anew: commit it");
+    for provider in Provider::ALL {
+        assert!(page.contains(provider.name()), "docs/hosts.md does not speak of {provider}");
+    }
 }

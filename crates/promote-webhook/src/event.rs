@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 /// The component that reports events.
@@ -52,10 +52,9 @@ pub struct Event {
 }
 
 impl Event {
-    /// The body of the request: a Flux
-    /// [Event v1beta1](https://github.com/fluxcd/pkg/blob/main/apis/event/v1beta1/event.go), the same bytes for the same
+    /// A Flux [Event v1beta1](https://github.com/fluxcd/pkg/blob/main/apis/event/v1beta1/event.go), the same bytes for the same
     /// event.
-    pub(crate) fn body(&self) -> Result<Bytes, serde_json::Error> {
+    pub(crate) fn flux(&self) -> Result<Box<RawValue>, serde_json::Error> {
         let Self { pipeline, environment, version, .. } = self;
         let promotion_id = self.promotion_id.to_string();
         let metadata = [
@@ -86,7 +85,7 @@ impl Event {
             metadata: metadata.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
             reporting_controller: CONTROLLER,
         };
-        serde_json::to_vec(&flux).map(Bytes::from)
+        to_raw_value(&flux)
     }
 }
 

@@ -1,44 +1,56 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
-mod answer;
-mod error;
 mod event;
+mod format;
+mod keys;
 mod request;
+
+mod answer;
 pub mod schedule;
-mod sign;
+
+mod acknowledge;
+
+mod error;
 
 use std::{fmt, time::Duration};
 
 use egress::{Client, Limits};
 use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
-use secrecy::SecretString;
 use url::Url;
 
 pub use self::{
+    acknowledge::{Refusal, Report, State, acknowledge},
     answer::Delivered,
     error::Error,
     event::{Event, Pipeline},
+    format::Format,
+    keys::Keys,
 };
 
-/// Of an answer only the head is read: what follows is not waited for.
-const LIMITS: Limits = Limits { deadline: Duration::from_secs(15), body: u64::MAX };
+/// [`Delivery::timeout`] where nobody asks for another, as
+/// [Flux](https://fluxcd.io/flux/components/notification/providers/#timeout) has it.
+pub const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What is sent where.
 #[derive(Clone)]
 pub struct Delivery {
     /// The receiver. Its path and query may be secrets.
     pub url: Url,
-    /// The key that signs the event; without one it goes unsigned.
-    pub token: Option<SecretString>,
+    /// What the receiver understands.
+    pub format: Format,
+    /// The keys that sign the event; without one it goes unsigned.
+    pub keys: Option<Keys>,
     /// Headers to send along, such as `Authorization`.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Longest time that the attempt may take.
+    pub timeout: Duration,
     /// The event.
     pub event: Event,
 }
 
-/// Delivers an event in one attempt, within 15 seconds.
+/// Delivers an event in one attempt, within [`Delivery::timeout`].
 ///
 /// # Errors
 /// [`Error::retry`] tells failures to try again from those where a person must act.
@@ -47,7 +59,9 @@ pub struct Delivery {
 /// The same event has the same body and `webhook-id` in every attempt, so that a receiver can tell that it has seen it.
 pub async fn deliver(client: &Client, delivery: &Delivery, now: Timestamp) -> Result<Delivered, Error> {
     let request = request::build(delivery, now)?;
-    let response = client.with_limits(LIMITS).stream(request).await?;
+    // Of an answer only the head is read: what follows is not waited for.
+    let limits = Limits { deadline: delivery.timeout, body: u64::MAX };
+    let response = client.with_limits(limits).stream(request).await?;
     answer::parse(&delivery.url, response.status(), response.headers(), now)
 }
 
@@ -56,8 +70,10 @@ impl fmt::Debug for Delivery {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("Delivery")
             .field("url", &self.url.origin().ascii_serialization())
-            .field("token", &self.token)
+            .field("format", &self.format)
+            .field("keys", &self.keys)
             .field("headers", &names)
+            .field("timeout", &self.timeout)
             .field("event", &self.event)
             .finish()
     }

@@ -4,7 +4,7 @@ use aws_lc_rs::hmac;
 use axum::{Router, routing::any};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use egress::{Egress, Identity, Policy, Retry};
+use egress::{Egress, Guard, Identity, Policy, Retry};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -41,7 +41,14 @@ fn delivery(url: &str) -> Delivery {
         ("webhook-id".parse().unwrap(), HeaderValue::from_static("forged")),
         ("x-signature".parse().unwrap(), HeaderValue::from_static("forged")),
     ];
-    Delivery { url: url.parse().unwrap(), token: Some(TOKEN.into()), headers, event: event() }
+    Delivery {
+        url: url.parse().unwrap(),
+        format: Format::Generic,
+        keys: Some(Keys { current: TOKEN.into(), previous: None }),
+        headers,
+        timeout: TIMEOUT,
+        event: event(),
+    }
 }
 
 fn now() -> Timestamp {
@@ -49,7 +56,9 @@ fn now() -> Timestamp {
 }
 
 fn client() -> Client {
-    Egress::new(Policy { allow_http: true, ..Policy::default() }).unwrap().client(&Identity::default()).unwrap()
+    let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Guard::default() };
+    let policy = Policy { guard, allow_http: true, ..Policy::default() };
+    Egress::new(policy).unwrap().client(&Identity::default()).unwrap()
 }
 
 /// Method, path, headers and body of each request.
@@ -78,8 +87,8 @@ fn text(headers: &HeaderMap, name: &str) -> String {
 
 #[test]
 fn the_body_is_a_flux_event() {
-    let body = event().body().unwrap();
-    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let body = event().flux().unwrap();
+    let body: serde_json::Value = serde_json::from_str(body.get()).unwrap();
     insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap(), @r#"
     {
       "involvedObject": {
@@ -114,7 +123,7 @@ fn what_is_not_known_is_left_out() {
     event.pipeline.uid = None;
     event.source_environment = None;
     event.previous_version = None;
-    insta::assert_snapshot!(String::from_utf8_lossy(&event.body().unwrap()), @r#"{"involvedObject":{"kind":"Pipeline","namespace":"default","name":"podinfo","apiVersion":"pipelines.weave.works/v1alpha1"},"severity":"info","timestamp":"2024-02-29T12:00:00Z","message":"Promote pipeline default/podinfo to prod with version 6.1.0","reason":"Promote","metadata":{"appKind":"HelmRelease","appName":"podinfo","environment":"prod","pipeline":"podinfo","promotionId":"0b9f0c3e-8f1a-5a77-9d57-5a1f6b0f3c55","version":"6.1.0"},"reportingController":"pipeline-controller"}"#);
+    insta::assert_snapshot!(event.flux().unwrap().get(), @r#"{"involvedObject":{"kind":"Pipeline","namespace":"default","name":"podinfo","apiVersion":"pipelines.weave.works/v1alpha1"},"severity":"info","timestamp":"2024-02-29T12:00:00Z","message":"Promote pipeline default/podinfo to prod with version 6.1.0","reason":"Promote","metadata":{"appKind":"HelmRelease","appName":"podinfo","environment":"prod","pipeline":"podinfo","promotionId":"0b9f0c3e-8f1a-5a77-9d57-5a1f6b0f3c55","version":"6.1.0"},"reportingController":"pipeline-controller"}"#);
 }
 
 #[test]
@@ -143,6 +152,39 @@ fn the_request_of_one_attempt() {
 }
 
 #[test]
+fn a_repository_dispatch() {
+    let delivery = Delivery {
+        format: Format::GitHubDispatch,
+        headers: vec![("authorization".parse().unwrap(), HeaderValue::from_static("Bearer canary"))],
+        ..delivery("https://github.com/acme/fleet")
+    };
+    let request = request::build(&delivery, now()).unwrap();
+    assert_eq!(request.uri(), "https://api.github.com/repos/acme/fleet/dispatches");
+    let headers = request.headers();
+    assert_eq!(text(headers, "accept"), "application/vnd.github+json");
+    assert_eq!(text(headers, "content-type"), "application/json");
+    assert_eq!(text(headers, "authorization"), "Bearer canary");
+    assert!(!headers.contains_key("ce-id"));
+    let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+    assert_eq!(body["event_type"], "Pipeline/podinfo.default");
+    assert_eq!(body["client_payload"]["metadata"]["version"], "6.1.0");
+    assert_eq!(body.as_object().unwrap().len(), 2);
+    assert!(body["client_payload"].as_object().unwrap().len() <= 10);
+}
+
+#[test]
+fn a_structured_cloud_event() {
+    let delivery = Delivery { format: Format::CloudEvents, headers: Vec::new(), ..delivery("https://a.example/") };
+    let request = request::build(&delivery, now()).unwrap();
+    assert_eq!(text(request.headers(), "content-type"), "application/cloudevents+json");
+    assert!(!request.headers().contains_key("ce-id"));
+    let mut body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+    let data = body.as_object_mut().unwrap().remove("data").unwrap();
+    assert_eq!(data, serde_json::from_str::<serde_json::Value>(event().flux().unwrap().get()).unwrap());
+    insta::assert_snapshot!(body, @r#"{"datacontenttype":"application/json","id":"0b9f0c3e-8f1a-5a77-9d57-5a1f6b0f3c55","source":"/apis/pipelines.weave.works/v1alpha1/namespaces/default/pipelines/podinfo","specversion":"1.0","time":"2024-02-29T12:00:00Z","type":"works.weave.pipelines.promotion.v1"}"#);
+}
+
+#[test]
 fn attempts_differ_in_time_alone() {
     let delivery = delivery("https://a.example/");
     let [first, second] = [now(), now() + Duration::from_secs(60)].map(|now| request::build(&delivery, now).unwrap());
@@ -155,7 +197,7 @@ fn attempts_differ_in_time_alone() {
 
 #[test]
 fn without_a_token_nothing_claims_to_be_signed() {
-    let delivery = Delivery { token: None, headers: Vec::new(), ..delivery("https://a.example/") };
+    let delivery = Delivery { keys: None, headers: Vec::new(), ..delivery("https://a.example/") };
     let request = request::build(&delivery, now()).unwrap();
     for name in ["x-signature", "x-hub-signature-256", "webhook-signature"] {
         assert!(!request.headers().contains_key(name), "{name}");

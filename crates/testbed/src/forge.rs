@@ -10,32 +10,19 @@ mod bitbucket_cloud;
 mod bitbucket_server;
 mod gitlab;
 mod rules;
-
-#[cfg(test)]
-mod tests;
-
-use std::sync::Arc;
+mod service;
 
 use anyhow::{Context as _, Result};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt as _, Limited};
-use jiff::Timestamp;
-use percent_encoding::percent_decode_str;
-use serde_json::Value;
-use url::{Url, form_urlencoded};
+use url::Url;
 
+use self::service::Fake;
 use crate::{
     ca::Ca,
     faults::Rule,
-    git_server::{Backend, GitServer, RepoHandle},
-    github::{
-        Comment, Pull, PullState,
-        world::{Repo, World},
-    },
-    https::{self, Body, Server, Service, full},
-    recorded::{RecordedRequest, Route, now},
+    git_server::GitServer,
+    github::{Comment, Pull, PullState, world::World},
+    https::{self, Server},
+    recorded::{RecordedRequest, now},
 };
 
 /// Whose API is imitated.
@@ -112,8 +99,7 @@ impl Forge {
     /// No port is free.
     pub async fn start(kind: Kind, ca: &Ca, git: &GitServer) -> Result<Self> {
         let (listener, url) = https::listen().await?;
-        // GitLab closes what loses its branch, as GitHub does:
-        // https://docs.gitlab.com/user/project/repository/branches/#delete-a-branch
+        // What becomes of a pull request whose branch is deleted differs from host to host: both ways are imitated.
         let world = World::new(git.root(), git.origin(), url.clone()).keeping_headless(kind != Kind::GitLab);
         let server = Server::start(ca, listener, url, Fake { kind, world, git: git.backend() })?;
         Ok(Self { kind, server })
@@ -268,235 +254,4 @@ impl Forge {
     fn world(&self) -> &World {
         &self.server.service().world
     }
-}
-
-struct Fake {
-    kind: Kind,
-    world: World,
-    git: Arc<Backend>,
-}
-
-/// Which endpoint a request is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Endpoint {
-    call: Call,
-    /// `owner/name`, where it is for one repository.
-    repo: Option<String>,
-    /// The pull request's number.
-    number: u64,
-    /// The branch, commit or reviewer.
-    name: String,
-}
-
-/// What a request says beside its path.
-struct Asked {
-    query: Vec<(String, String)>,
-    body: Value,
-    /// `https://127.0.0.1:<port>/`
-    origin: Url,
-    at: Timestamp,
-}
-
-/// An answer that tells of success.
-struct Reply {
-    status: StatusCode,
-    body: Value,
-    /// The rest of the list, where the dialect tells it in a header.
-    link: Option<String>,
-}
-
-/// An answer that tells of a failure, in words that each dialect wraps in its own way.
-#[derive(Debug)]
-struct Problem {
-    status: StatusCode,
-    message: String,
-    /// The vendor's own name for it, where it has one.
-    kind: &'static str,
-}
-
-impl Endpoint {
-    fn of(call: Call, repo: Option<String>) -> Self {
-        Self { call, repo, number: 0, name: String::new() }
-    }
-
-    fn numbered(self, number: &str) -> Option<Self> {
-        Some(Self { number: number.parse().ok()?, ..self })
-    }
-
-    fn named(self, name: &str) -> Self {
-        Self { name: name.to_owned(), ..self }
-    }
-}
-
-impl Asked {
-    fn value(&self, key: &str) -> Option<&str> {
-        self.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
-    }
-
-    fn number(&self, key: &str, default: usize) -> usize {
-        self.value(key).and_then(|value| value.parse().ok()).unwrap_or(default)
-    }
-
-    fn text(&self, pointer: &str) -> Option<&str> {
-        self.body.pointer(pointer).and_then(Value::as_str)
-    }
-}
-
-impl Reply {
-    fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body, link: None }
-    }
-
-    fn ok(body: Value) -> Self {
-        Self::new(StatusCode::OK, body)
-    }
-}
-
-impl Problem {
-    fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), kind }
-    }
-
-    fn not_found(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "", message)
-    }
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {} {}", self.status, self.kind, self.message)
-    }
-}
-
-impl std::error::Error for Problem {}
-
-impl From<anyhow::Error> for Problem {
-    fn from(error: anyhow::Error) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "", format!("{error:#}"))
-    }
-}
-
-impl Fake {
-    fn endpoint(&self, head: &Parts) -> Option<Endpoint> {
-        let decoded: Vec<String> = head
-            .uri
-            .path()
-            .trim_start_matches('/')
-            .split('/')
-            .map(|part| percent_decode_str(part).decode_utf8().map(String::from).ok())
-            .collect::<Option<_>>()?;
-        let path: Vec<&str> = decoded.iter().map(String::as_str).collect();
-        let method = head.method.as_str();
-        match self.kind {
-            Kind::GitLab => gitlab::endpoint(method, &path),
-            Kind::BitbucketServer => bitbucket_server::endpoint(method, &path),
-            Kind::BitbucketCloud => bitbucket_cloud::endpoint(method, &path),
-            Kind::AzureDevOps => azure_devops::endpoint(method, &path),
-        }
-    }
-
-    fn token(&self, headers: &HeaderMap) -> Option<String> {
-        match self.kind {
-            Kind::GitLab => gitlab::token(headers),
-            Kind::BitbucketServer | Kind::BitbucketCloud => bearer(headers).or_else(|| password(headers)),
-            Kind::AzureDevOps => password(headers),
-        }
-    }
-
-    async fn answer(&self, head: &Parts, body: &Bytes) -> Result<Reply, Problem> {
-        if self.kind == Kind::BitbucketServer && head.uri.path().ends_with("/application-properties") {
-            return Ok(bitbucket_server::version());
-        }
-        let access = self.token(&head.headers).and_then(|token| self.world.access_of(&token));
-        let access = access.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "", "401 Unauthorized"))?;
-        let endpoint = self.endpoint(head).ok_or_else(|| Problem::not_found("404 Not Found"))?;
-        let query = form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-        let body = match body.as_ref() {
-            [] => Value::Null,
-            body => serde_json::from_slice(body)
-                .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "", error.to_string()))?,
-        };
-        let origin = self.world.api.clone();
-        let asked = Asked { query, body, origin, at: now() };
-        let Some(name) = &endpoint.repo else {
-            return Ok(match self.kind {
-                Kind::GitLab => gitlab::users(&asked),
-                Kind::BitbucketServer | Kind::BitbucketCloud | Kind::AzureDevOps => azure_devops::connection(),
-            });
-        };
-        let missing = || Problem::not_found(format!("404 {name} Not Found"));
-        if access.is_some_and(|repos| !repos.contains(name)) || RepoHandle::open(self.world.root(), name).is_err() {
-            return Err(missing());
-        }
-        let mut repo = self.world.repo(name).await?;
-        let repo: &mut Repo = &mut repo;
-        match self.kind {
-            Kind::GitLab => gitlab::answer(repo, &endpoint, &asked).await,
-            Kind::BitbucketServer => bitbucket_server::answer(repo, &endpoint, &asked).await,
-            Kind::BitbucketCloud => bitbucket_cloud::answer(repo, &endpoint, &asked).await,
-            Kind::AzureDevOps => azure_devops::answer(repo, &endpoint, &asked).await,
-        }
-    }
-
-    fn problem(&self, problem: &Problem) -> Value {
-        match self.kind {
-            Kind::GitLab => gitlab::problem(problem),
-            Kind::BitbucketServer => bitbucket_server::problem(problem),
-            Kind::BitbucketCloud => bitbucket_cloud::problem(problem),
-            Kind::AzureDevOps => azure_devops::problem(problem),
-        }
-    }
-}
-
-impl Service for Fake {
-    type Step = Call;
-    const RECORD_BODIES: bool = true;
-
-    fn route(&self, head: &Parts) -> Route<Call> {
-        let endpoint = self.endpoint(head);
-        Route {
-            repo: endpoint.as_ref().and_then(|endpoint| endpoint.repo.clone()),
-            step: endpoint.map(|endpoint| endpoint.call),
-            authorized: self.token(&head.headers).is_some_and(|token| self.world.access_of(&token).is_some()),
-        }
-    }
-
-    async fn respond(&self, head: Parts, body: Body) -> Response<Body> {
-        if ["/info/refs", "/git-upload-pack", "/git-receive-pack"].iter().any(|git| head.uri.path().ends_with(git)) {
-            return self.git.respond(head, body).await;
-        }
-        let reply = match Limited::new(body, 1024 * 1024).collect().await {
-            Ok(body) => self.answer(&head, &body.to_bytes()).await,
-            Err(_) => Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "", "The request is too large")),
-        };
-        let Reply { status, body, link } =
-            reply.unwrap_or_else(|problem| Reply::new(problem.status, self.problem(&problem)));
-        let body = if status == StatusCode::NO_CONTENT { String::new() } else { body.to_string() };
-        let mut response = Response::new(full(body));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-        if let Some(link) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
-            headers.insert(header::LINK, link);
-        }
-        if self.kind == Kind::AzureDevOps {
-            headers.insert(HeaderName::from_static("x-tfs-processid"), HeaderValue::from_static("fake"));
-        }
-        response
-    }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<String> {
-    Some(headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?.to_owned())
-}
-
-fn password(headers: &HeaderMap) -> Option<String> {
-    let encoded = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
-    let pair = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
-    pair.split_once(':').map(|(_, password)| password.to_owned())
-}
-
-/// A branch without `refs/heads/`.
-fn short(name: &str) -> &str {
-    name.strip_prefix("refs/heads/").unwrap_or(name)
 }

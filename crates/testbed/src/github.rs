@@ -7,7 +7,9 @@
 //! there. Requests are answered one at a time.
 
 mod api;
+mod apps;
 mod endpoint;
+mod graphql;
 mod json;
 pub(crate) mod pulls;
 
@@ -16,7 +18,11 @@ pub(crate) mod world;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
@@ -26,10 +32,12 @@ use url::Url;
 
 use self::{
     api::{Problem, Reply},
+    apps::Apps,
     endpoint::Endpoint,
     world::World,
 };
 pub use self::{
+    apps::{App, Installed},
     endpoint::Call,
     world::{Comment, Pull, PullState},
 };
@@ -43,6 +51,15 @@ use crate::{
 
 /// The account that tokens belong to.
 pub const LOGIN: &str = "promoter";
+
+/// Who can be asked for a review, and be assigned.
+pub const PERSON: &str = "ann";
+
+/// The team that can be asked for a review.
+pub const TEAM: &str = "platform";
+
+/// The milestone of each repository.
+pub const MILESTONE: &str = "2026-11";
 
 /// A running imitation of GitHub; it stops when it is dropped.
 pub struct GitHub {
@@ -58,7 +75,7 @@ impl GitHub {
     pub async fn start(ca: &Ca, git: &GitServer) -> Result<Self> {
         let (listener, url) = https::listen().await?;
         let world = World::new(git.root(), git.origin(), url.join("api/v3/")?);
-        let server = Server::start(ca, listener, url, Fake { world, git: git.backend() })?;
+        let server = Server::start(ca, listener, url, Fake { world, git: git.backend(), apps: Apps::default() })?;
         Ok(Self { server })
     }
 
@@ -85,6 +102,78 @@ impl GitHub {
     /// Accepts this token no more.
     pub fn revoke_token(&self, token: &str) {
         self.world().revoke_token(token);
+    }
+
+    /// Registers a GitHub App, and installs it on the account of `owner` for all repositories. What its tokens open over git
+    /// is what [`git_server::TOKEN`](crate::git_server::TOKEN) opened until then.
+    ///
+    /// # Errors
+    /// No key can be made.
+    pub fn add_app(&self, owner: &str) -> Result<App> {
+        self.server.service().apps.register(owner)
+    }
+
+    /// Removes or suspends the installation of the App, or brings it back. Tokens that are out stay as they are.
+    pub fn set_installed(&self, installed: Installed) {
+        self.server.service().apps.set(installed);
+    }
+
+    /// Lets the host's clock differ from the real one by `seconds`.
+    pub fn set_clock(&self, seconds: i64) {
+        self.server.service().apps.skew.store(seconds, Ordering::Relaxed);
+    }
+
+    /// How long the tokens of Apps live, in seconds.
+    pub fn set_token_lifetime(&self, seconds: u64) {
+        self.server.service().apps.lifetime.store(seconds, Ordering::Relaxed);
+    }
+
+    /// The tokens that were given to Apps, oldest first.
+    pub fn app_tokens(&self) -> Vec<String> {
+        self.server.service().apps.tokens()
+    }
+
+    /// Lets no pull request be merged, as without a required review; or lets it, and merges what waits for that.
+    ///
+    /// # Errors
+    /// There is no such repository.
+    pub async fn block(&self, repo: &str, blocked: bool) -> Result<()> {
+        let mut repo = self.world().repo(repo).await?;
+        repo.blocked = blocked;
+        if !blocked {
+            graphql::merge_scheduled(&mut repo, now()).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the base branches a merge queue.
+    ///
+    /// # Errors
+    /// There is no such repository.
+    pub async fn set_queue(&self, repo: &str) -> Result<()> {
+        self.world().repo(repo).await?.queue = true;
+        Ok(())
+    }
+
+    /// Archives a repository: [nothing in it changes any more](https://docs.github.com/en/repositories/archiving-a-github-repository/archiving-repositories).
+    ///
+    /// # Errors
+    /// There is no such repository.
+    pub async fn archive(&self, repo: &str) -> Result<()> {
+        self.world().repo(repo).await?.archived = true;
+        Ok(())
+    }
+
+    /// A review by [`PERSON`] for herself and her team, after which both are off the list of those who are asked.
+    ///
+    /// # Errors
+    /// There is none of that number.
+    pub async fn review(&self, repo: &str, number: u64) -> Result<()> {
+        let mut repo = self.world().repo(repo).await?;
+        let pull = repo.pull_mut(number)?;
+        pull.reviewers.clear();
+        pull.teams.clear();
+        Ok(())
     }
 
     /// All pull requests of a repository by number, as they stand.
@@ -192,6 +281,7 @@ fn problem(status: StatusCode, message: &str) -> Answer {
 struct Fake {
     world: World,
     git: Arc<Backend>,
+    apps: Apps,
 }
 
 impl Service for Fake {
@@ -200,10 +290,11 @@ impl Service for Fake {
 
     fn route(&self, head: &Parts) -> Route<Call> {
         let endpoint = Endpoint::parse(&head.method, head.uri.path());
+        let is_of_app = endpoint.as_ref().is_some_and(Endpoint::is_of_app);
         Route {
             repo: endpoint.as_ref().and_then(|endpoint| endpoint.repo.clone()),
             step: endpoint.map(|endpoint| endpoint.call),
-            authorized: self.world.access(&head.headers).is_ok_and(|access| access.is_some()),
+            authorized: is_of_app || self.world.access(&head.headers).is_ok_and(|access| access.is_some()),
         }
     }
 
@@ -211,12 +302,18 @@ impl Service for Fake {
         if !head.uri.path().starts_with("/api/") {
             return self.git.respond(head, body).await;
         }
+        let asked_for = head.headers.get(header::IF_NONE_MATCH).cloned();
+        let reads = head.method == http::Method::GET;
         let reply = match Limited::new(body, 1024 * 1024).collect().await {
-            Ok(body) => api::answer(&self.world, &Request::from_parts(head, body.to_bytes()), now()).await,
+            Ok(body) => self.answer(&Request::from_parts(head, body.to_bytes())).await,
             Err(_) => Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large")),
         };
         let Reply { status, body, link } = reply.unwrap_or_else(Problem::into_reply);
-        let mut response = Response::new(full(body.map(|body| body.to_string()).unwrap_or_default()));
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let mut hasher = DefaultHasher::new();
+        (&body, &link).hash(&mut hasher);
+        let etag = format!("W/\"{:x}\"", hasher.finish());
+        let mut response = Response::new(full(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(json::CONTENT_TYPE));
@@ -226,7 +323,38 @@ impl Service for Fake {
         // Which tells this software from others:
         // https://docs.github.com/en/enterprise-server@latest/rest/meta/meta#get-github-enterprise-server-meta-information
         headers.insert(HeaderName::from_static("x-github-enterprise-version"), HeaderValue::from_static("3.19.0"));
+        if self.apps.skew.load(Ordering::Relaxed) != 0 {
+            let date = self.apps.now(now()).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            headers.extend(HeaderValue::try_from(date).ok().map(|date| (header::DATE, date)));
+        }
+        if reads && status == StatusCode::OK {
+            headers.extend(HeaderValue::try_from(&etag).ok().map(|etag| (header::ETAG, etag)));
+            // An answer that did not change is free of charge.
+            if asked_for.is_some_and(|tag| tag.as_bytes() == etag.as_bytes()) {
+                self.world.show_count(headers);
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                *response.body_mut() = full(String::new());
+                return response;
+            }
+        }
         self.world.count(headers);
         response
+    }
+}
+
+impl Fake {
+    async fn answer(&self, request: &Request<bytes::Bytes>) -> Result<Reply, Problem> {
+        let endpoint = Endpoint::parse(request.method(), request.uri().path());
+        match endpoint {
+            Some(Endpoint { call: Call::Installation, branch: owner, .. }) => {
+                self.apps.find(request.headers(), &owner, now())
+            }
+            Some(Endpoint { call: Call::AccessToken, number, .. }) => {
+                let (reply, token) = self.apps.mint(&self.world, request.headers(), number, now())?;
+                self.git.set_token(&token);
+                Ok(reply)
+            }
+            _ => api::answer(&self.world, request, now()).await,
+        }
     }
 }

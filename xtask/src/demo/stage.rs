@@ -57,6 +57,7 @@ impl Stage {
             .arg("--cache-dir")
             .arg(folder.path().join("cache"))
             .args(["--health-probe-bind-address", &format!("127.0.0.1:{port}")])
+            .args(["--promotion-hook-bind-address", &format!("127.0.0.1:{}", testbed::ports::free()?)])
             .args(["--egress-allow", "127.0.0.0/8", "--pull-request-interval", "1s", "--log-encoding", "console"]);
         let mut controller = Process::start(&command, &log)?;
         let probe = format!("http://127.0.0.1:{port}/readyz");
@@ -66,6 +67,11 @@ impl Stage {
             .await?;
         say(started, &format!("controller is ready (process {})", controller.pid()));
         Ok(Self { bed, client, receiver, controller, log, _folder: folder, started })
+    }
+
+    /// The controller's process.
+    pub fn pid(&self) -> u32 {
+        self.controller.pid()
     }
 
     pub fn say(&self, words: &str) {

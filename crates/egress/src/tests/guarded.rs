@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-fn egress(allow: &[&str], lookup: Option<std::net::SocketAddr>) -> Egress {
+fn egress(allow: &[&str], lookup: Option<SocketAddr>) -> Egress {
     let allow = allow.iter().map(|net| net.parse().unwrap()).collect();
     let policy = Policy { allow_http: true, guard: Guard { allow, ..Guard::default() }, ..Policy::default() };
     let lookup = lookup.map_or(Lookup::System, Lookup::Dns);

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -81,18 +83,15 @@ fn both_shapes_become_one() {
     check(
         &json!({"webhook": {"url": "https://ci.example.com/hook", "secretRef": "ci"}}),
         false,
-        Strategy::Webhook(Webhook {
-            url: Some("https://ci.example.com/hook".parse().unwrap()),
-            secret: Some("ci".into()),
-        }),
+        match ci_webhook() {
+            Strategy::Webhook(webhook) => {
+                Strategy::Webhook(Webhook { url: Some("https://ci.example.com/hook".parse().unwrap()), ..webhook })
+            }
+            other => other,
+        },
         None,
     );
-    check(
-        &json!({"webhook": {"secretRef": "ci"}}),
-        false,
-        Strategy::Webhook(Webhook { url: None, secret: Some("ci".into()) }),
-        None,
-    );
+    check(&json!({"webhook": {"secretRef": "ci"}}), false, ci_webhook(), None);
     check(&json!({"strategy": {"notification": {}}}), false, Strategy::Notification, None);
 }
 
@@ -142,7 +141,7 @@ fn the_environments_own_promotion_wins_as_a_whole() {
     let own = pipeline.promotion("prod").unwrap().unwrap();
     assert_eq!(own.field, "spec.environments[1].promotion");
     assert_eq!((own.manual, own.hmac_secret), (false, None));
-    assert_eq!(own.strategy, Strategy::Webhook(Webhook { url: None, secret: Some("ci".into()) }));
+    assert_eq!(own.strategy, ci_webhook());
     let shared = pipeline.promotion("dev").unwrap().unwrap();
     assert_eq!((shared.field.as_str(), shared.manual), ("spec.promotion", true));
 }
@@ -215,4 +214,52 @@ fn an_environment_has_its_own_merge_policy() {
         check(json!("Auto"), json!({"webhook": {"secretRef": "ci"}})),
         "spec.environments[1].merge: goes with a promotion by pull request only",
     );
+}
+
+fn ci_webhook() -> Strategy {
+    Strategy::Webhook(Webhook {
+        url: None,
+        secret: Some("ci".into()),
+        format: WebhookFormat::Generic,
+        timeout: Duration::from_secs(15),
+        cert_secret: None,
+        proxy_secret: None,
+    })
+}
+
+#[test]
+fn webhooks_with_all_their_fields() {
+    let check = |timeout: &str, expect: Option<u64>| {
+        let spec = Spec {
+            webhook: Some(crate::WebhookSpec {
+                url: Some("https://ci.example/hook".into()),
+                format: Some(WebhookFormat::GitHubDispatch),
+                timeout: Some(timeout.into()),
+                cert_secret_ref: Some("certificates".into()),
+                proxy_secret_ref: Some("proxy".into()),
+                ..crate::WebhookSpec::default()
+            }),
+            ..Spec::default()
+        };
+        match (normalize("spec.promotion", &spec), expect) {
+            (Ok(promotion), Some(seconds)) => {
+                let Strategy::Webhook(webhook) = promotion.strategy else { panic!("no webhook") };
+                assert_eq!(webhook.timeout, Duration::from_secs(seconds), "{timeout}");
+                assert_eq!(webhook.format, WebhookFormat::GitHubDispatch);
+                assert_eq!(webhook.cert_secret.as_deref(), Some("certificates"));
+                assert_eq!(webhook.proxy_secret.as_deref(), Some("proxy"));
+            }
+            (Err(invalid), None) => {
+                assert_eq!(invalid, super::invalid("spec.promotion.webhook.timeout", Problem::NotTimeout), "{timeout}");
+            }
+            (result, _) => panic!("{timeout}: {result:?}"),
+        }
+    };
+    check("1s", Some(1));
+    check("90s", Some(90));
+    check("1m30s", Some(90));
+    check("2m", Some(120));
+    for text in ["0s", "121s", "2m1s", "5", "s", "1h", "-5s", "500ms", "5 s", "1e3s", ""] {
+        check(text, None);
+    }
 }

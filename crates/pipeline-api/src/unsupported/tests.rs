@@ -39,18 +39,16 @@ fn names_each_field_that_is_not_acted_on() {
     };
 
     check(&hook, &local, &[]);
-    for provider in ["github", "gitea", "forgejo"] {
+    for provider in ["github", "gitlab", "gitea", "forgejo", "bitbucket-server", "bitbucket-cloud", "azure-devops"] {
         check(&git("provider", json!(provider)), &local, &[]);
-    }
-    for provider in ["gitlab", "bitbucket-server", "bitbucket-cloud", "azure-devops"] {
-        check(&git("provider", json!(provider)), &local, &["promotion.pullRequest.provider"]);
     }
     check(&git("updates", json!([{"file": "a.yaml", "path": "a"}])), &local, &[]);
     check(&git("url", json!("git@github.com:org/fleet")), &local, &[]);
     check(&git("url", json!("ssh://git@github.com/org/fleet")), &local, &[]);
 
     check(&shipped("github", "https://github.com/org/fleet"), &local, &[]);
-    check(&shipped("gitlab", "https://gitlab.com/org/fleet"), &local, &["promotion.strategy.pull-request.type"]);
+    check(&shipped("gitlab", "https://gitlab.com/org/fleet"), &local, &[]);
+    check(&shipped("bitbucket-server", "https://git.example.com/scm/org/fleet"), &local, &[]);
     check(&shipped("github", "git@github.com:org/fleet"), &local, &[]);
     check(
         &json!({"strategy": {"notification": {}, "secretRef": {"name": "hmac"}}}),

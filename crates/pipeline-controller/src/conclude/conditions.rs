@@ -166,6 +166,11 @@ fn promoting(name: &str, revision: &str, promotion: &PromotionStatus) -> (Reason
         Phase::Closed => {
             (Reason::PullRequestClosed, format!("{name}: {revision} is not promoted: {url} was closed without a merge"))
         }
+        Phase::Delivered | Phase::Succeeded if promotion.message.is_some() => {
+            let words = promotion.message.as_deref().unwrap_or_default();
+            let place = if url.is_empty() { String::new() } else { format!(" at {url}") };
+            (Reason::ReconciliationSucceeded, format!("{name}: {revision} is expected to arrive: {words}{place}"))
+        }
         Phase::Succeeded => (
             Reason::ReconciliationSucceeded,
             format!("{name}: {revision} was promoted, and the environment has left it since"),

@@ -1,3 +1,5 @@
+mod reports;
+
 use pipeline_api::conditions::{ConditionType, condition};
 
 use super::*;

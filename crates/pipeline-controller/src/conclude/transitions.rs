@@ -24,7 +24,9 @@ pub(super) fn between(before: &PipelineStatus, after: &PipelineStatus) -> Vec<Tr
         };
         let earlier = before.environments.get(name).and_then(|environment| environment.promotion.as_ref());
         let same = earlier.filter(|earlier| earlier.id == promotion.id);
-        if same.is_none_or(|earlier| earlier.phase != promotion.phase || starts_failing(earlier, promotion)) {
+        if same.is_none_or(|earlier| {
+            earlier.phase != promotion.phase || starts_failing(earlier, promotion) || is_news(earlier, promotion)
+        }) {
             transitions.extend(of_promotion(name, promotion));
         }
     }
@@ -34,6 +36,13 @@ pub(super) fn between(before: &PipelineStatus, after: &PipelineStatus) -> Vec<Tr
 
 fn starts_failing(earlier: &PromotionStatus, now: &PromotionStatus) -> bool {
     now.attempts > 0 && (earlier.attempts == 0 || earlier.message != now.message)
+}
+
+/// The receiver reports again.
+fn is_news(earlier: &PromotionStatus, now: &PromotionStatus) -> bool {
+    now.phase == Phase::Delivered
+        && now.message.is_some()
+        && (&earlier.message, &earlier.url) != (&now.message, &now.url)
 }
 
 fn of_promotion(environment: &str, promotion: &PromotionStatus) -> Option<Transition> {
@@ -52,11 +61,19 @@ fn of_promotion(environment: &str, promotion: &PromotionStatus) -> Option<Transi
             (true, "PullRequestUnreachable", format!("{environment}: cannot follow {url}: {why}"))
         }
         Phase::Open => (false, "PullRequestOpened", format!("{environment}: {url} promotes {revision}")),
+        Phase::Delivered if !why.is_empty() => (
+            false,
+            "PromotionRunning",
+            format!("{environment}: promotion of {revision}: {} {url}", why).trim_end().to_owned(),
+        ),
         Phase::Delivered if url.is_empty() => {
             (false, "PromotionDelivered", format!("{environment}: the receiver accepted the promotion of {revision}"))
         }
         Phase::Delivered => {
             (false, "PullRequestMerged", format!("{environment}: {url} is merged, {revision} is expected"))
+        }
+        Phase::Succeeded if !why.is_empty() => {
+            (false, "PromotionSucceeded", format!("{environment}: promotion of {revision}: {why}"))
         }
         Phase::Succeeded => (false, "PromotionSucceeded", format!("{environment}: {revision} is live")),
         Phase::AlreadyApplied => {

@@ -359,3 +359,31 @@ fn any_pipeline_has_a_plan() {
         &["pending: environment dev: it has no targets", "dev: Source", "prod: NotReached"],
     );
 }
+
+#[test]
+fn what_the_receiver_has_acted_on_is_not_sent_again() {
+    let reported = |phase: &str, state: &str, more: serde_json::Value| {
+        let report = serde_json::json!({
+            "promotionId": "00000000-0000-0000-0000-000000000000", "state": state, "time": NOW,
+        });
+        let promoting = promoting(pipeline("dev prod"), "2", phase, serde_json::json!({}));
+        with(with(promoting, serde_json::json!({"status": {"environments": {"prod": {"report": report}}}})), more)
+    };
+    let nothing = serde_json::json!({});
+    check(
+        &reported("Pending", "Running", nothing.clone()),
+        "dev=2 prod=1",
+        &["dev: Source", "prod: Promoting 2#1 Pending"],
+    );
+    let webhook = serde_json::json!({"spec": {"promotion": {
+        "pullRequest": null, "webhook": {"url": "https://ci.example/hook"},
+    }}});
+    let failed = with(reported("Failed", "Failed", nothing), webhook);
+    check(&failed, "dev=2 prod=1", &["dev: Source", "prod: Promoting 2#1 Failed"]);
+    for mended in [
+        serde_json::json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}}),
+        serde_json::json!({"metadata": {"generation": 2}}),
+    ] {
+        check(&with(failed.clone(), mended), "dev=2 prod=1", &["dev: Source", "prod: Promoting 2#2 Pending starts"]);
+    }
+}

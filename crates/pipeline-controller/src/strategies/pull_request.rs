@@ -4,10 +4,12 @@ mod words;
 
 use pipeline_api::normalized::{self, PullRequest};
 use pipeline_api::{Pipeline, Provider};
-use pipeline_secrets::SecretValues;
+use pipeline_secrets::{GitHubInstallation, SecretValues};
 use promote_pr::edit::{Glob, Selector, Target, Update};
 use promote_pr::value::Template;
-use promote_pr::{BranchName, Credentials, Key, Promoter, RepoUrl, Request, SshIdentity, State, host};
+use promote_pr::{
+    BranchName, Credentials, GitHubApp, Installation, Key, Promoter, RepoUrl, Request, SshIdentity, State, host,
+};
 
 use super::{next_of_pull_request, refused};
 use crate::causes::explain;
@@ -128,10 +130,20 @@ pub fn credentials(secret: Option<&SecretValues>) -> Result<Credentials, Failure
         return Ok(Credentials::default());
     };
     let values = secret.repository().map_err(|error| refused(explain(&error), Next::Review))?;
+    let identity = values.identity();
     Ok(Credentials {
         username: values.username,
         password: values.password,
         token: values.token,
+        app: values.app.map(|app| GitHubApp {
+            app_id: app.id,
+            installation: match app.installation {
+                GitHubInstallation::Id(id) => Installation::Id(id),
+                GitHubInstallation::Owner(owner) => Installation::Owner(owner),
+            },
+            private_key: app.private_key,
+            api_url: app.base_url,
+        }),
         signing: values
             .signing
             .map(|signing| promote_pr::git::SigningKey { key: signing.key, passphrase: signing.passphrase }),
@@ -140,7 +152,7 @@ pub fn credentials(secret: Option<&SecretValues>) -> Result<Credentials, Failure
             passphrase: ssh.passphrase,
             known_hosts: ssh.known_hosts,
         }),
-        identity: egress::Identity { ca: values.ca, ..egress::Identity::default() },
+        identity,
     })
 }
 

@@ -1,34 +1,44 @@
 //! From a Pipeline to a webhook.
 
-use egress::{Egress, Retry};
+use egress::{Egress, Identity, Retry};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
-use pipeline_api::Pipeline;
 use pipeline_api::normalized::Webhook;
+use pipeline_api::{Pipeline, WebhookFormat};
 use pipeline_secrets::{SecretValues, WebhookCredentials};
-use promote_webhook::{Delivery, Event, deliver, schedule};
+use promote_webhook::{Delivery, Event, Format, Keys, deliver, schedule};
 use uuid::Uuid;
 
+use super::lanes::Lanes;
 use super::refused;
+use super::secrets::Secrets;
 use crate::causes::explain;
 use crate::key;
 use crate::outcome::{Done, Failure, Next};
 use crate::plan::Effect;
 
 /// Sends the promotion's event, once.
-pub async fn run(
+pub(super) async fn run(
     egress: &Egress,
+    lanes: &Lanes,
     pipeline: &Pipeline,
     effect: &Effect,
     spec: &Webhook,
-    secret: Option<&SecretValues>,
+    secrets: &Secrets,
     now: Timestamp,
 ) -> Result<Done, Failure> {
-    let credentials =
-        secret.map(SecretValues::webhook).transpose().map_err(|error| refused(explain(&error), Next::Never))?;
-    let identity = credentials.as_ref().map(WebhookCredentials::identity).unwrap_or_default();
+    let credentials = secrets
+        .credentials
+        .as_ref()
+        .map(SecretValues::webhook)
+        .transpose()
+        .map_err(|error| refused(explain(&error), Next::Never))?;
+    let identity = identity(credentials.as_ref(), secrets).map_err(|error| refused(explain(&error), Next::Never))?;
     let client = egress.client(&identity).map_err(|error| refused(explain(&error), Next::Never))?;
     let delivery = delivery(pipeline, effect, spec, credentials)?;
+    let Some(_place) = lanes.enter(&delivery.url).await else {
+        return Err(refused("the receiver is busy with other promotions", Next::Turn));
+    };
     match deliver(&client, &delivery, now).await {
         Ok(_) => Ok(Done::Delivered),
         Err(error) => Err(Failure {
@@ -36,6 +46,37 @@ pub async fn run(
             next: next(error.retry(), effect, delivery.event.promotion_id),
             nothing_matched: false,
         }),
+    }
+}
+
+/// As whom the receiver is called: the Secrets that hold one thing alone win over the one that holds all.
+fn identity(credentials: Option<&WebhookCredentials>, secrets: &Secrets) -> Result<Identity, pipeline_secrets::Error> {
+    let mut identity = credentials.map(WebhookCredentials::identity).unwrap_or_default();
+    if let Some(secret) = &secrets.certificates {
+        let certificates = secret.certificates()?;
+        identity = Identity {
+            ca: certificates.ca,
+            client_certificate: certificates.client_certificate,
+            proxy: identity.proxy,
+        };
+    }
+    if let Some(secret) = &secrets.proxy {
+        identity.proxy = Some(secret.proxy()?);
+    }
+    Ok(identity)
+}
+
+/// The keys that sign events and reports; none if there is no token. Pure.
+pub(crate) fn keys(credentials: &WebhookCredentials) -> Option<Keys> {
+    let current = credentials.token.clone()?;
+    Some(Keys { current, previous: credentials.previous_token.clone() })
+}
+
+fn format(format: WebhookFormat) -> Format {
+    match format {
+        WebhookFormat::Generic => Format::Generic,
+        WebhookFormat::GitHubDispatch => Format::GitHubDispatch,
+        WebhookFormat::CloudEvents => Format::CloudEvents,
     }
 }
 
@@ -50,15 +91,18 @@ pub fn delivery(
     credentials: Option<WebhookCredentials>,
 ) -> Result<Delivery, Failure> {
     let key = key::of(pipeline, &effect.environment, &effect.revision, effect.sequence);
-    let (address, token, headers) = match credentials {
-        Some(credentials) => (credentials.address, credentials.token, credentials.headers),
-        None => (None, None, Vec::new()),
+    let keys = credentials.as_ref().and_then(keys);
+    let (address, headers) = match credentials {
+        Some(credentials) => (credentials.address, credentials.headers),
+        None => (None, Vec::new()),
     };
     let url = address.or_else(|| spec.url.clone());
     Ok(Delivery {
         url: url.ok_or_else(|| refused("webhook.url is not set, and the Secret has no key address", Next::Never))?,
-        token,
+        format: format(spec.format),
+        keys,
         headers,
+        timeout: spec.timeout,
         event: Event {
             promotion_id: key.id(),
             pipeline: promote_webhook::Pipeline {

@@ -128,3 +128,34 @@ async fn after_an_event_was_received_and_before_that_was_recorded() -> Result<()
     assert_eq!(received[0].body, received[1].body);
     Ok(())
 }
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn an_event_at_any_moment() -> Result<()> {
+    let mut world = World::without_controller().await?;
+    let receiver = Receiver::start(&world.bed.ca).await?;
+    receiver.always(Fault::Delay(Duration::from_millis(40)));
+    world.helm_releases("6.0.0").await?;
+    world.pipeline(json!({"webhook": {"url": receiver.url()}})).await?;
+    world.dev_is_at("6.1.0").await?;
+    for moment in [0, 15, 30, 45, 60, 80, 100, 130, 160, 200, 250] {
+        world.start(&[]).await?;
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        world.kill().await?;
+    }
+    world.start(&[]).await?;
+    let delivered = world.promotion("6.1.0", Phase::Delivered).await?;
+    let received = receiver.received();
+    assert!(!received.is_empty());
+    for event in &received {
+        assert_eq!(event.header("webhook-id"), Some(delivered.id.as_str()), "another id for the same promotion");
+        assert_eq!(event.body, received[0].body);
+    }
+    let before = received.len();
+    world.kill().await?;
+    world.start(&[]).await?;
+    world.promotion("6.1.0", Phase::Delivered).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(receiver.received().len(), before, "what was recorded as delivered was sent again");
+    Ok(())
+}

@@ -4,9 +4,11 @@
 
 mod world;
 
+mod canary;
 mod crash;
 mod faults;
 mod pull_request;
+mod reports;
 mod shapes;
 mod ssh;
 mod webhook;

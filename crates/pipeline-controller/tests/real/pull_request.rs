@@ -1,9 +1,10 @@
-//! Promotion by pull request, on Gitea and on the GitHub fake.
+//! Promotion by pull request, on Gitea and on imitated hosts.
 
 use anyhow::Result;
 use pipeline_api::Phase;
 use pipeline_api::conditions::ConditionType;
 use serde_json::{Value, json};
+use testbed::forge::Kind;
 use testbed::gitea::Repo;
 
 use crate::world::{Hosts, World, promotion, told};
@@ -141,6 +142,33 @@ async fn the_same_flow_on_github() -> Result<()> {
     let diff = repo.git(&["diff", "--numstat", "main", &pulls[0].head]).await?;
     assert_eq!(diff.trim_end(), "1\t1\tapps/prod/podinfo.yaml");
     github.merge("acme/fleet", pulls[0].number).await?;
+    world.promotion("6.1.0", Phase::Delivered).await?;
+    world.prod_is_at("6.1.0").await?;
+    world.promotion("6.1.0", Phase::Succeeded).await?;
+    repo.fsck().await?;
+    assert_eq!(repo.branches().await?.len(), 1);
+    Ok(())
+}
+
+/// In the shape of the first pipeline-controller, whose `type` names the host.
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn the_same_flow_on_gitlab() -> Result<()> {
+    let world = World::new().await?;
+    let (gitlab, repo, _git) = world.forge(Kind::GitLab, "6.0.0").await?;
+    world.helm_releases("6.0.0").await?;
+    let promotion = json!({"strategy": {"pull-request": {
+        "type": "gitlab", "url": gitlab.url("acme/fleet"), "baseBranch": "main", "secretRef": {"name": "fleet"},
+    }}});
+    world.pipeline(promotion).await?;
+    world.dev_is_at("6.1.0").await?;
+    let open = world.promotion("6.1.0", Phase::Open).await?;
+    let pulls = gitlab.pulls("acme/fleet").await?;
+    assert_eq!(pulls.len(), 1);
+    assert!(open.url.is_some_and(|url| url.ends_with("/acme/fleet/-/merge_requests/1")));
+    let diff = repo.git(&["diff", "--numstat", "main", &pulls[0].head]).await?;
+    assert_eq!(diff.trim_end(), "1\t1\tapps/prod/podinfo.yaml");
+    gitlab.merge("acme/fleet", pulls[0].number).await?;
     world.promotion("6.1.0", Phase::Delivered).await?;
     world.prod_is_at("6.1.0").await?;
     world.promotion("6.1.0", Phase::Succeeded).await?;

@@ -13,7 +13,7 @@ use pipeline_api::conditions::{ConditionType, condition};
 use pipeline_api::{Phase, Pipeline, PipelineStatus, PromotionStatus};
 use serde_json::json;
 use testbed::git_server::TOKEN;
-use testbed::{ControlPlane, GitHub, GitServer, Process, RepoHandle, Testbed};
+use testbed::{ControlPlane, Forge, GitHub, GitServer, Process, RepoHandle, Testbed};
 use tokio::sync::OnceCell;
 
 /// Longest time that a test waits for anything.
@@ -30,8 +30,10 @@ pub struct World {
     pub dev: String,
     pub prod: String,
     controller: Option<Process>,
+    /// The port that takes what others tell the controller.
+    pub hooks: u16,
     folder: tempfile::TempDir,
-    http: reqwest::Client,
+    pub http: reqwest::Client,
 }
 
 impl World {
@@ -53,6 +55,7 @@ impl World {
             dev: cluster.namespace("dev").await?,
             prod: cluster.namespace("prod").await?,
             controller: None,
+            hooks: 0,
             folder: tempfile::tempdir()?,
             http: bed.ca.http_client()?,
         })
@@ -67,7 +70,7 @@ impl World {
 
     /// Starts the controller with these further flags.
     pub async fn start(&mut self, flags: &[&str]) -> Result<()> {
-        let port = testbed::ports::free()?;
+        let (port, hooks) = (testbed::ports::free()?, testbed::ports::free()?);
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline-controller"));
         command
             .args(["--namespace", &self.namespace])
@@ -78,6 +81,7 @@ impl World {
             .arg("--cache-dir")
             .arg(self.folder.path().join("cache"))
             .args(["--egress-allow", "127.0.0.0/8"])
+            .args(["--promotion-hook-bind-address", &format!("127.0.0.1:{hooks}")])
             .args(["--health-probe-bind-address", &format!("127.0.0.1:{port}")])
             .args([
                 "--pull-request-interval",
@@ -94,6 +98,7 @@ impl World {
         let is_ready = async || self.http.get(&probe).send().await.is_ok_and(|answer| answer.status().is_success());
         process.ready(PATIENCE, is_ready).await?;
         self.controller = Some(process);
+        self.hooks = hooks;
         Ok(())
     }
 
@@ -188,6 +193,17 @@ impl World {
         let repo = git.create_repo("acme/fleet", &files).await?;
         self.secret("fleet", json!({"token": TOKEN})).await?;
         Ok(Hosts { git, github, repo })
+    }
+
+    /// As [`World::github`], on another kind of host.
+    pub async fn forge(&self, kind: testbed::forge::Kind, version: &str) -> Result<(Forge, RepoHandle, GitServer)> {
+        let git = GitServer::start(&self.bed.ca).await?;
+        let forge = Forge::start(kind, &self.bed.ca, &git).await?;
+        let files = self.manifests(version);
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
+        let repo = git.create_repo("acme/fleet", &files).await?;
+        self.secret("fleet", json!({"token": TOKEN})).await?;
+        Ok((forge, repo, git))
     }
 
     pub async fn status(&self) -> Result<PipelineStatus> {

@@ -33,6 +33,8 @@ async fn each_cause_is_named() -> Result<()> {
     suspended["spec"]["suspend"] = json!(true);
     let mut none = right.clone();
     none["spec"].as_object_mut().unwrap().remove("promotion");
+    let mut unnamed = with("provider", Value::Null);
+    unnamed["spec"]["promotion"]["pullRequest"]["apiUrl"] = Value::Null;
     let case = |pipeline: Value, secret: &Value, code: i32, said: &'static [&'static str]| Case {
         pipeline,
         secret: secret.clone(),
@@ -51,8 +53,8 @@ async fn each_cause_is_named() -> Result<()> {
         ),
         case(with("branch", json!("release")), &good, 1, &["release", "team/fleet"]),
         case(with("apiUrl", json!(format!("https://{nobody}/api/v3"))), &good, 1, &["127.0.0.1", "may succeed later"]),
-        case(with("provider", Value::Null), &good, 1, &["provider"]),
-        case(with("provider", json!("gitlab")), &good, 1, &["Pipeline podinfo: spec.promotion.pullRequest.provider: "]),
+        case(unnamed, &good, 1, &["set `provider` to one of"]),
+        case(with("provider", json!("gitlab")), &good, 1, &["404", "team/fleet"]),
         case(
             with("updates", json!([{"file": "*.yaml", "path": "spec.version"}])),
             &good,

@@ -27,8 +27,8 @@ const PAGE_SIZE: usize = 100;
 /// How often a change is tried anew on what is there then, when somebody else changes the pull request at once.
 const ATTEMPTS: usize = 3;
 
-/// What it can do. Drafts need 8.18, and merging by the host
-/// [8.15](https://confluence.atlassian.com/bitbucketserver/merge-a-pull-request-808488607.html).
+/// What it can do. Drafts need 8.18 and merging by the host 8.15, as the
+/// [changelog](https://developer.atlassian.com/server/bitbucket/reference/api-changelog/) says.
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
     title: 255,
     body: 32_768,
@@ -181,9 +181,7 @@ impl Host for BitbucketServer {
     }
 }
 
-/// The API lives beside the pages, under a
-/// [context path](https://confluence.atlassian.com/bitbucketserver/moving-bitbucket-server-to-a-different-context-path-776640153.html)
-/// too.
+/// The API lives beside the pages, under a context path too.
 fn api_of(repository: &RepoUrl, context: &str) -> String {
     let separator = if context.is_empty() { "" } else { "/" };
     format!("{}{separator}{context}/rest/api/1.0", wire::origin(repository))
@@ -196,9 +194,8 @@ fn rest_of(path: &str) -> String {
     if path.ends_with("/rest") { path.to_owned() } else { format!("{path}/rest") }
 }
 
-/// Context path, project and name: of
-/// [`/scm/PROJECT/NAME.git`](https://confluence.atlassian.com/bitbucketserver/clone-a-repository-790632786.html), where a
-/// person's project is `~user`, or of `/PROJECT/NAME.git` over SSH.
+/// Context path, project and name: of `/scm/PROJECT/NAME.git`, where a person's project is `~user`, or of
+/// `/PROJECT/NAME.git` over SSH.
 fn repository_of(repository: &RepoUrl) -> Option<(&str, &str, &str)> {
     let (parents, name) = repository.owner_and_name()?;
     let (parents, project) = parents.rsplit_once('/').unwrap_or(("", parents));

@@ -1,5 +1,6 @@
 //! [GitHub's REST API](https://docs.github.com/en/rest/pulls/pulls), on github.com and on Enterprise Server.
 
+pub(crate) mod app;
 mod merge;
 
 use std::sync::Arc;

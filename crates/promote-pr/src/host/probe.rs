@@ -91,7 +91,7 @@ fn told(answer: &Response<Bytes>) -> Option<Provider> {
     if has(headers, "x-github-enterprise-version") || has(headers, "x-github-request-id") {
         return Some(Provider::GitHub);
     }
-    // https://learn.microsoft.com/en-us/azure/devops/integrate/concepts/rate-limits#api-client-experience
+    // All answers of Azure DevOps carry these, refusals as well.
     if has(headers, "x-tfs-processid") || has(headers, "x-vss-e2eid") {
         return Some(Provider::AzureDevOps);
     }

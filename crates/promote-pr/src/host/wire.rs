@@ -199,6 +199,11 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|source| Error::Answer { call: self.call.clone(), source })
     }
 
+    /// The second on the host's clock.
+    pub(super) fn date(&self) -> Option<i64> {
+        Some(rfc2822::parse(header(&self.headers, &DATE)?).ok()?.timestamp().as_second())
+    }
+
     /// Whether a list goes on behind this page ([RFC 8288](https://www.rfc-editor.org/rfc/rfc8288)).
     pub(super) fn has_next(&self) -> bool {
         let links = self.headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());

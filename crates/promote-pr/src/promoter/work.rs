@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tracing::info;
+use egress::Retry;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::content;
@@ -74,12 +75,13 @@ impl Work<'_> {
 
     /// Gives an open pull request what it lacks beside its text, and merges it where the policy says so. Returns what the
     /// merge waits for.
-    pub(super) async fn complete(&self, pull: &mut PullRequest) -> Result<Option<String>, Error> {
+    pub(super) async fn complete(&self, pull: &mut PullRequest, settled: bool) -> Result<Option<String>, Error> {
         if pull.state != PullRequestState::Open {
             return Ok(None);
         }
         self.host.dress(pull, &self.request.attributes).await?;
         let how = match self.request.merge {
+            _ if settled => return Ok(None),
             MergePolicy::None => return Ok(None),
             MergePolicy::Auto | MergePolicy::Immediate if pull.attributes.draft => {
                 return Ok(Some("the pull request is a draft".to_owned()));
@@ -96,9 +98,20 @@ impl Work<'_> {
                     Some(found) if found.number == pull.number => *pull = found,
                     _ => pull.state = PullRequestState::Merged,
                 }
-                self.host.delete_branch(&self.head).await?;
+                self.delete_merged().await?;
                 Ok(None)
             }
+        }
+    }
+
+    /// Deletes the branch of the merged pull request. A branch that the host does not let go is left to people.
+    pub(super) async fn delete_merged(&self) -> Result<(), Error> {
+        match self.host.delete_branch(&self.head).await {
+            Err(error @ Error::Refused { .. }) if error.retry() == Retry::Never && !error.is_unauthorized() => {
+                warn!(promotion.id = %self.id, branch = %self.head, error = %error, "the merged branch stays");
+                Ok(())
+            }
+            deleted => deleted.map(drop),
         }
     }
 

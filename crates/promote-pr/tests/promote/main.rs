@@ -2,8 +2,10 @@
 
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod app;
 mod detect;
 mod faults;
+mod lifecycle;
 mod world;
 
 use anyhow::{Context as _, Result};
@@ -64,8 +66,13 @@ on_all_hosts![
     lost_text_is_written_again,
     a_withdrawn_environment_leaves_nothing,
     a_plan_pushes_nothing,
-    long_lists_are_read_to_their_end,
 ];
+
+on_host!(lists_on_github, World::github().await?, long_lists_are_read_to_their_end);
+on_host!(lists_on_gitlab, World::forge(Kind::GitLab).await?, long_lists_are_read_to_their_end);
+on_host!(lists_on_bitbucket_server, World::forge(Kind::BitbucketServer).await?, long_lists_are_read_to_their_end);
+on_host!(lists_on_bitbucket_cloud, World::forge(Kind::BitbucketCloud).await?, long_lists_are_read_to_their_end);
+on_host!(lists_on_azure_devops, World::forge(Kind::AzureDevOps).await?, long_lists_are_read_to_their_end);
 
 async fn a_promotion_opens_one_pull_request(world: World) -> Result<()> {
     let request = world.request("6.3.0");

@@ -1,9 +1,12 @@
 //! [Azure DevOps' pull requests API](https://learn.microsoft.com/en-us/rest/api/azure/devops/git/pull-requests/).
 
+use std::iter;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Asked, Call, Endpoint, Problem, Reply, rules, short};
+use super::service::{Asked, Endpoint, Problem, Reply, short};
+use super::{Call, rules};
 use crate::github::{Pull, PullState, world::Repo};
 
 /// Who asks.
@@ -38,7 +41,7 @@ pub(super) fn endpoint(method: &str, path: &[&str]) -> Option<Endpoint> {
     }
 }
 
-/// [An error](https://learn.microsoft.com/en-us/azure/devops/integrate/concepts/rest-api-versioning) with its `typeKey`.
+/// An error with its `typeKey`.
 pub(super) fn problem(problem: &Problem) -> Value {
     json!({"$id": "1", "message": problem.message, "typeKey": problem.kind, "errorCode": 0})
 }
@@ -63,7 +66,7 @@ pub(super) async fn answer(repo: &mut Repo, endpoint: &Endpoint, asked: &Asked) 
         Call::ListComments => {
             let comments = &rules::pull(repo, number)?.comments;
             let thread = |comment: &crate::github::Comment| json!({"id": comment.id, "comments": [{"id": 1, "content": comment.body}]});
-            Ok(many(comments.iter().map(thread).collect()))
+            Ok(many(comments.iter().map(thread)))
         }
         Call::Comment => {
             let text = asked.text("/comments/0/content").unwrap_or_default();
@@ -87,14 +90,15 @@ pub(super) async fn answer(repo: &mut Repo, endpoint: &Endpoint, asked: &Asked) 
             let name = filter.strip_prefix("heads/").unwrap_or(filter);
             let branches = repo.branches(name).await?;
             let found = branches.iter().filter(|(branch, _)| branch.starts_with(name));
-            Ok(many(found.map(|(name, tip)| json!({"name": format!("refs/heads/{name}"), "objectId": tip})).collect()))
+            Ok(many(found.map(|(name, tip)| json!({"name": format!("refs/heads/{name}"), "objectId": tip}))))
         }
         Call::DeleteBranch => delete_branch(repo, asked).await,
         _ => Err(Problem::not_found("The controller for path was not found.")),
     }
 }
 
-fn many(value: Vec<Value>) -> Reply {
+fn many(values: impl Iterator<Item = Value>) -> Reply {
+    let value: Vec<Value> = values.collect();
     Reply::ok(json!({"count": value.len(), "value": value}))
 }
 
@@ -109,7 +113,7 @@ fn list(repo: &Repo, asked: &Asked) -> Reply {
             && base.is_none_or(|base| base == pull.base)
     });
     let (top, skip) = (asked.number("$top", 101), asked.number("$skip", 0));
-    many(pulls.into_iter().skip(skip).take(top).map(|pull| show(pull, SHORT_TEXT)).collect())
+    many(pulls.into_iter().skip(skip).take(top).map(|pull| show(pull, SHORT_TEXT)))
 }
 
 /// <https://learn.microsoft.com/en-us/rest/api/azure/devops/git/pull-requests/create>: `TF401179` for a second one.
@@ -169,7 +173,7 @@ async fn delete_branch(repo: &mut Repo, asked: &Asked) -> Result<Reply, Problem>
     let full = format!("refs/heads/{name}");
     let deleted = repo.git.git(&["update-ref", "-d", &full, expected]).await.is_ok();
     let status = if deleted { "succeeded" } else { "staleOldObjectId" };
-    Ok(many(vec![json!({"name": full, "success": deleted, "updateStatus": status})]))
+    Ok(many(iter::once(json!({"name": full, "success": deleted, "updateStatus": status}))))
 }
 
 fn status_of(pull: &Pull) -> &'static str {

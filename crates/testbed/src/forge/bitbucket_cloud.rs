@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Asked, Call, Endpoint, Problem, Reply, rules};
+use super::service::{Asked, Endpoint, Problem, Reply};
+use super::{Call, rules};
 use crate::github::{Pull, PullState, world::Repo};
 
 /// The digits of a commit that pull requests show.
@@ -112,7 +113,7 @@ fn list(repo: &Repo, asked: &Asked) -> Result<Reply, Problem> {
         let (field, value) = condition.split_once(" = ").unwrap_or_default();
         let value = serde_json::from_str::<String>(value);
         let bad = || Problem::new(StatusCode::BAD_REQUEST, "", format!("Invalid query: {condition}"));
-        branches.push((field, value.map_err(|_| bad())?));
+        branches.push((field, value.map_err(|_error| bad())?));
         if !matches!(field, "source.branch.name" | "destination.branch.name") {
             return Err(bad());
         }

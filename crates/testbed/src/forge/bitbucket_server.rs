@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Asked, Call, Endpoint, Problem, Reply, rules, short};
+use super::service::{Asked, Endpoint, Problem, Reply, short};
+use super::{Call, rules};
 use crate::github::{Pull, PullState, world::Repo};
 
 /// `/api/…` and `/branch-utils/…`, each `1.0` or `latest`, then `/projects/{key}/repos/{slug}`.

@@ -3,7 +3,8 @@
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Asked, Call, Endpoint, MILESTONE, PERSON, Problem, Reply, rules};
+use super::service::{Asked, Endpoint, Problem, Reply};
+use super::{Call, MILESTONE, PERSON, rules};
 use crate::github::{Pull, PullState, world::Repo};
 
 const PERSON_ID: u64 = 11;
@@ -12,7 +13,7 @@ const MILESTONE_ID: u64 = 5;
 /// [Ways to send a token](https://docs.gitlab.com/api/rest/authentication/).
 pub(super) fn token(headers: &HeaderMap) -> Option<String> {
     let own = ["private-token", "job-token"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
-    own.map(ToOwned::to_owned).or_else(|| super::bearer(headers))
+    own.map(ToOwned::to_owned).or_else(|| super::service::bearer(headers))
 }
 
 /// A project is its [escaped path](https://docs.gitlab.com/api/rest/#namespaced-paths): one segment.
@@ -180,7 +181,7 @@ async fn merge(repo: &mut Repo, number: u64, asked: &Asked) -> Result<Reply, Pro
     if wait {
         rules::merge_later(repo, number, asked.at).await?;
     } else {
-        rules::merge(repo, number, asked.at).await.map_err(|_| not_allowed())?;
+        rules::merge(repo, number, asked.at).await.map_err(|_problem| not_allowed())?;
     }
     Ok(Reply::ok(show(repo, rules::pull(repo, number)?, asked)))
 }

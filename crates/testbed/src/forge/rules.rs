@@ -3,7 +3,7 @@
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::Problem;
+use super::service::Problem;
 use crate::github::{
     Comment, Pull, PullState, pulls,
     world::{Repo, World},
@@ -47,6 +47,8 @@ pub(super) async fn create(repo: &mut Repo, new: &New<'_>, at: Timestamp) -> Res
         draft: new.draft,
         labels: Default::default(),
         reviewers: Default::default(),
+        teams: Default::default(),
+        asked: Vec::new(),
         assignees: Default::default(),
         milestone: None,
         auto_merge: false,
@@ -101,7 +103,7 @@ pub(super) fn close(repo: &mut Repo, number: u64, at: Timestamp) -> Result<(), P
 }
 
 /// The pull requests in the order of their numbers, or in the opposite one.
-pub(super) fn sorted<'a>(repo: &'a Repo, newest_first: bool, keep: impl Fn(&Pull) -> bool) -> Vec<&'a Pull> {
+pub(super) fn sorted(repo: &Repo, newest_first: bool, keep: impl Fn(&Pull) -> bool) -> Vec<&Pull> {
     let mut pulls: Vec<&Pull> = repo.pulls.iter().filter(|pull| keep(pull)).collect();
     if newest_first {
         pulls.reverse();

@@ -46,7 +46,7 @@ impl Backend {
         Ok(Self { program, root: root.to_owned(), token: Mutex::new(TOKEN.to_owned()), v0_only: Mutex::default() })
     }
 
-    pub(super) fn set_token(&self, token: &str) {
+    pub(crate) fn set_token(&self, token: &str) {
         token.clone_into(&mut lock(&self.token));
     }
 
@@ -189,10 +189,8 @@ impl Service for Backend {
     }
 }
 
-/// `/owner/name.git/file`, decoded; `.git` may be left out. Also with
-/// [`/scm`](https://confluence.atlassian.com/bitbucketserver/clone-a-repository-790632786.html) in front, as on Bitbucket
-/// Server, and as [`/collection/owner/_git/name`](https://learn.microsoft.com/en-us/azure/devops/repos/git/clone), as on
-/// Azure DevOps.
+/// `/owner/name.git/file`, decoded; `.git` may be left out. Also with `/scm` in front, as on Bitbucket Data Center, and as
+/// [`/collection/owner/_git/name`](https://learn.microsoft.com/en-us/azure/devops/repos/git/clone), as on Azure DevOps.
 #[derive(Debug, PartialEq, Eq)]
 struct GitPath {
     repo: String,

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::{
-    LOGIN,
+    LOGIN, MILESTONE, PERSON, TEAM,
     endpoint::{Call, Endpoint},
+    graphql,
     json::Render,
     pulls::{Merge, create, limited, merge, paged, select, update},
     world::{Comment, PullState, World},
@@ -27,7 +28,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    fn new(status: StatusCode, body: Value) -> Self {
+    pub(super) fn new(status: StatusCode, body: Value) -> Self {
         Self { status, body: Some(body), link: None }
     }
 
@@ -107,6 +108,9 @@ pub(super) async fn answer(world: &World, request: &Request<Bytes>, at: Timestam
             Problem::not_found()
         });
     };
+    if endpoint.call == Call::GraphQl {
+        return graphql::answer(world, request.body(), at).await;
+    }
     let Some(name) = &endpoint.repo else {
         return Ok(Reply::ok(Render::of(world, "").user(LOGIN)));
     };
@@ -120,12 +124,15 @@ pub(super) async fn answer(world: &World, request: &Request<Bytes>, at: Timestam
         repo => repo?,
     };
     let repo = &mut *repo;
+    if repo.archived && endpoint.writes() {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "Repository was archived so is read-only."));
+    }
     let render = Render::of(world, name);
     let body = request.body();
     let query: HashMap<String, String> =
         form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
     match endpoint.call {
-        Call::User => Err(Problem::not_found()),
+        Call::User | Call::GraphQl | Call::Installation | Call::AccessToken => Err(Problem::not_found()),
         Call::Repo => Ok(Reply::ok(render.repo())),
         Call::Branch => {
             let branches = repo.branches(&endpoint.branch).await?;
@@ -198,12 +205,72 @@ pub(super) async fn answer(world: &World, request: &Request<Bytes>, at: Timestam
             pull.updated = at;
             Ok(Reply::ok(pull.labels.iter().map(|label| render.label(label)).collect()))
         }
+        Call::UpdateIssue => {
+            let Milestoned { milestone } = parsed(body)?;
+            if milestone != 1 {
+                return Err(Problem::field("milestone", "invalid"));
+            }
+            let pull = repo.pull_mut(endpoint.number)?;
+            pull.milestone = Some(MILESTONE.to_owned());
+            pull.updated = at;
+            Ok(Reply::ok(json!({"number": pull.number, "milestone": render.milestone(MILESTONE)})))
+        }
+        Call::AddAssignees => {
+            let Assigned { assignees } = parsed(body)?;
+            let pull = repo.pull_mut(endpoint.number)?;
+            // Who cannot be assigned is left out.
+            pull.assignees.extend(assignees.into_iter().filter(|name| name == PERSON));
+            pull.updated = at;
+            let assignees = pull.assignees.iter().map(|name| render.user(name)).collect::<Value>();
+            Ok(Reply::new(StatusCode::CREATED, json!({"number": pull.number, "assignees": assignees})))
+        }
+        Call::ListEvents => {
+            let pull = repo.pull(endpoint.number).ok_or_else(Problem::not_found)?;
+            let people = pull.asked.iter().map(|name| match name.strip_prefix("team:") {
+                Some(team) => json!({"event": "review_requested", "requested_team": render.team(team)}),
+                None => json!({"event": "review_requested", "requested_reviewer": render.user(name)}),
+            });
+            let events: Vec<Value> = people.collect();
+            let (page, link) = paged(&events, &query, &render.url(&format!("issues/{}/events", pull.number)))?;
+            Ok(Reply { link, ..Reply::ok(page.iter().cloned().collect()) })
+        }
+        Call::ListMilestones => Ok(Reply::ok(json!([render.milestone(MILESTONE)]))),
+        Call::RequestReviewers => {
+            let Asked { reviewers, team_reviewers } = parsed(body)?;
+            if reviewers.iter().any(|name| name != PERSON) || team_reviewers.iter().any(|name| name != TEAM) {
+                let message = "Reviews may only be requested from collaborators.";
+                return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, message));
+            }
+            let pull = repo.pull_mut(endpoint.number)?;
+            pull.asked.extend(reviewers.iter().cloned());
+            pull.asked.extend(team_reviewers.iter().map(|team| format!("team:{team}")));
+            pull.reviewers.extend(reviewers);
+            pull.teams.extend(team_reviewers);
+            pull.updated = at;
+            Ok(Reply::new(StatusCode::CREATED, render.full_pull(pull, None)))
+        }
     }
 }
 
 #[derive(Deserialize)]
 struct Text {
     body: String,
+}
+
+#[derive(Deserialize)]
+struct Milestoned {
+    milestone: u64,
+}
+
+#[derive(Deserialize)]
+struct Assigned {
+    assignees: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    reviewers: Vec<String>,
+    team_reviewers: Vec<String>,
 }
 
 #[derive(Deserialize)]

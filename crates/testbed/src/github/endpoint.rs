@@ -32,6 +32,23 @@ pub enum Call {
     CreateComment,
     /// [`POST …/issues/{number}/labels`](https://docs.github.com/en/rest/issues/labels#add-labels-to-an-issue)
     AddLabels,
+    /// [`PATCH …/issues/{number}`](https://docs.github.com/en/rest/issues/issues#update-an-issue)
+    UpdateIssue,
+    /// [`POST …/issues/{number}/assignees`](https://docs.github.com/en/rest/issues/assignees#add-assignees-to-an-issue)
+    AddAssignees,
+    /// [`GET …/issues/{number}/events`](https://docs.github.com/en/rest/issues/events#list-issue-events)
+    ListEvents,
+    /// [`GET …/milestones`](https://docs.github.com/en/rest/issues/milestones#list-milestones)
+    ListMilestones,
+    /// [`POST …/pulls/{number}/requested_reviewers`](https://docs.github.com/en/rest/pulls/review-requests#request-reviewers-for-a-pull-request)
+    RequestReviewers,
+    /// [`POST /graphql`](https://docs.github.com/en/graphql/guides/forming-calls-with-graphql)
+    GraphQl,
+    /// [`GET /orgs/{org}/installation`](https://docs.github.com/en/rest/apps/apps#get-an-organization-installation-for-the-authenticated-app),
+    /// and that of users
+    Installation,
+    /// [`POST /app/installations/{id}/access_tokens`](https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app)
+    AccessToken,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +63,9 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// The endpoint at a percent-encoded path; none when it is not imitated.
     pub(super) fn parse(method: &Method, path: &str) -> Option<Self> {
+        if path == "/api/graphql" && *method == Method::POST {
+            return Some(Self { call: Call::GraphQl, repo: None, number: 0, branch: String::new() });
+        }
         let decoded: Vec<String> = path
             .strip_prefix("/api/v3/")?
             .split('/')
@@ -71,10 +91,22 @@ impl Endpoint {
             ("GET", true, ["issues", number, "comments"]) => (Call::ListComments, *number, &[]),
             ("POST", true, ["issues", number, "comments"]) => (Call::CreateComment, *number, &[]),
             ("POST", true, ["issues", number, "labels"]) => (Call::AddLabels, *number, &[]),
+            ("PATCH", true, ["issues", number]) => (Call::UpdateIssue, *number, &[]),
+            ("POST", true, ["issues", number, "assignees"]) => (Call::AddAssignees, *number, &[]),
+            ("GET", true, ["issues", number, "events"]) => (Call::ListEvents, *number, &[]),
+            ("GET", true, ["milestones"]) => (Call::ListMilestones, "", &[]),
+            ("POST", true, ["pulls", number, "requested_reviewers"]) => (Call::RequestReviewers, *number, &[]),
+            ("GET", false, ["orgs", owner, "installation"]) => (Call::Installation, "", std::slice::from_ref(owner)),
+            ("POST", false, ["app", "installations", number, "access_tokens"]) => (Call::AccessToken, *number, &[]),
             _ => return None,
         };
         let number = if number.is_empty() { 0 } else { number.parse().ok()? };
         Some(Self { call, repo, number, branch: branch.join("/") })
+    }
+
+    /// Whether an App asks, and not one of its tokens.
+    pub(super) fn is_of_app(&self) -> bool {
+        matches!(self.call, Call::Installation | Call::AccessToken)
     }
 
     /// Whether it changes something.
@@ -86,12 +118,20 @@ impl Endpoint {
             | Call::Ref
             | Call::ListPulls
             | Call::GetPull
+            | Call::ListEvents
+            | Call::ListMilestones
+            | Call::Installation
             | Call::ListComments => false,
             Call::DeleteRef
             | Call::CreatePull
             | Call::UpdatePull
             | Call::MergePull
             | Call::CreateComment
+            | Call::UpdateIssue
+            | Call::AddAssignees
+            | Call::RequestReviewers
+            | Call::GraphQl
+            | Call::AccessToken
             | Call::AddLabels => true,
         }
     }

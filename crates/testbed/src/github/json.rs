@@ -165,7 +165,7 @@ impl<'a> Render<'a> {
             "user": self.user(LOGIN),
             "body": pull.body,
             "labels": pull.labels.iter().map(|label| self.label(label)).collect::<Value>(),
-            "milestone": null,
+            "milestone": pull.milestone.as_ref().map(|title| self.milestone(title)),
             "active_lock_reason": null,
             "created_at": time(pull.created),
             "updated_at": time(pull.updated),
@@ -173,9 +173,9 @@ impl<'a> Render<'a> {
             "merged_at": merged_at,
             "merge_commit_sha": pull.merge_commit,
             "assignee": null,
-            "assignees": [],
-            "requested_reviewers": [],
-            "requested_teams": [],
+            "assignees": pull.assignees.iter().map(|name| self.user(name)).collect::<Value>(),
+            "requested_reviewers": pull.reviewers.iter().map(|name| self.user(name)).collect::<Value>(),
+            "requested_teams": pull.teams.iter().map(|name| self.team(name)).collect::<Value>(),
             "head": side(&pull.head, &pull.head_sha),
             "base": side(&pull.base, &pull.base_sha),
             "author_association": "COLLABORATOR",
@@ -233,6 +233,16 @@ impl<'a> Render<'a> {
             "updated_at": time(comment.created),
             "author_association": "COLLABORATOR",
         })
+    }
+
+    /// A [milestone](https://docs.github.com/en/rest/issues/milestones#get-a-milestone).
+    pub(super) fn milestone(&self, title: &str) -> Value {
+        json!({"id": 1, "node_id": "MI_1", "number": 1, "url": self.url("milestones/1"), "title": title, "state": "open"})
+    }
+
+    /// A [team](https://docs.github.com/en/rest/teams/teams#get-a-team-by-name).
+    pub(super) fn team(&self, slug: &str) -> Value {
+        json!({"id": 1, "node_id": "T_1", "name": slug, "slug": slug, "permission": "push"})
     }
 
     /// A [label](https://docs.github.com/en/rest/issues/labels#get-a-label).

@@ -155,6 +155,8 @@ pub(super) async fn create(repo: &mut Repo, create: Create, at: Timestamp) -> Re
         draft: create.draft,
         labels: Default::default(),
         reviewers: Default::default(),
+        teams: Default::default(),
+        asked: Vec::new(),
         assignees: Default::default(),
         milestone: None,
         auto_merge: false,

@@ -50,6 +50,10 @@ pub struct Pull {
     pub labels: BTreeSet<String>,
     /// Those whose review is asked for.
     pub reviewers: BTreeSet<String>,
+    /// The teams whose review is asked for.
+    pub teams: BTreeSet<String>,
+    /// Who was ever asked for a review; teams as `team:name`.
+    pub asked: Vec<String>,
     /// Those it is assigned to.
     pub assignees: BTreeSet<String>,
     /// Its milestone.
@@ -107,6 +111,10 @@ pub(crate) struct Repo {
     pub(crate) pulls: Vec<Pull>,
     /// Whether nothing is merged, as without a required approval.
     pub(crate) blocked: bool,
+    /// Whether the base branch has a merge queue.
+    pub(crate) queue: bool,
+    /// Whether it is archived, and so takes no change.
+    pub(crate) archived: bool,
     /// Whether an open pull request stays open when its head branch is deleted.
     keeps_headless: bool,
     delay: usize,
@@ -179,6 +187,8 @@ impl World {
                 git,
                 pulls: Vec::new(),
                 blocked: false,
+                queue: false,
+                archived: false,
                 keeps_headless: self.keeps_headless,
                 delay: 0,
                 hidden: HashMap::new(),
@@ -199,8 +209,14 @@ impl World {
     /// Counts a request in the
     /// [rate limit's headers](https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#checking-the-status-of-your-rate-limit).
     pub(crate) fn count(&self, headers: &mut HeaderMap) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.show_count(headers);
+    }
+
+    /// The headers of a request that is not counted.
+    pub(crate) fn show_count(&self, headers: &mut HeaderMap) {
         const LIMIT: u32 = 5000;
-        let used = (self.requests.fetch_add(1, Ordering::Relaxed) + 1).min(LIMIT);
+        let used = self.requests.load(Ordering::Relaxed).min(LIMIT);
         for (name, value) in [
             ("x-ratelimit-limit", HeaderValue::from(LIMIT)),
             ("x-ratelimit-remaining", HeaderValue::from(LIMIT - used)),

@@ -1,0 +1,129 @@
+//! A value in every key of every Secret, looked for everywhere but where it belongs.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use http::StatusCode;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use pipeline_api::{Phase, Pipeline};
+use serde_json::json;
+use testbed::git_server::TOKEN;
+use testbed::{Fault, Receiver};
+
+use crate::world::World;
+
+/// All that anybody without access to Secrets can read.
+async fn shown(world: &World) -> Result<String> {
+    let pipelines: Api<Pipeline> = Api::namespaced(world.client.clone(), &world.namespace);
+    let events: Api<Event> = Api::namespaced(world.client.clone(), &world.namespace);
+    let mut text = world.log();
+    for pipeline in pipelines.list(&ListParams::default()).await? {
+        text += &serde_json::to_string(&pipeline.status)?;
+        text += &serde_json::to_string(&pipeline.metadata)?;
+    }
+    text += &serde_json::to_string(&events.list(&ListParams::default()).await?.items)?;
+    Ok(text)
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn of_a_webhook() -> Result<()> {
+    let mut world = World::without_controller().await?;
+    world.start(&["--log-level", "trace"]).await?;
+    let receiver = Receiver::start(&world.bed.ca).await?;
+    world.helm_releases("6.0.0").await?;
+    let mut address = receiver.url();
+    address.set_path("/canary-path");
+    address.set_query(Some("token=canary-query"));
+    let values = json!({
+        "address": address,
+        "token": "canary-token",
+        "token.previous": "canary-previous",
+        "headers": "Authorization: Bearer canary-bearer\nX-Canary: canary-header\n",
+        "hmac-key": "canary-hmac",
+        "unknown": "canary-unknown",
+    });
+    world.secret("receiver", values.clone()).await?;
+    world.pipeline(json!({"webhook": {"secretRef": "receiver", "timeout": "2s"}})).await?;
+
+    // What comes back is no better than what goes out.
+    let echo = |status| {
+        let mut answer = testbed::faults::Answer::text(status);
+        answer.body = "canary-answer canary-token".into();
+        Fault::Answer(testbed::When::Before, answer)
+    };
+    receiver.script([echo(StatusCode::SERVICE_UNAVAILABLE)]);
+    world.dev_is_at("6.1.0").await?;
+    world.until_not_ready(&["503"]).await?;
+    world.promotion("6.1.0", Phase::Delivered).await?;
+    receiver.script([echo(StatusCode::FORBIDDEN)]);
+    world.dev_is_at("6.2.0").await?;
+    world.promotion("6.2.0", Phase::Failed).await?;
+
+    let received = receiver.received();
+    let last = received.last().unwrap();
+    assert_eq!(last.header("authorization"), Some("Bearer canary-bearer"));
+    let on_the_wire = format!("{:?} {}", last.headers, String::from_utf8_lossy(&last.body));
+    for unsent in ["canary-token", "canary-previous", "canary-hmac", "canary-unknown"] {
+        assert!(!on_the_wire.contains(unsent), "{unsent} was sent");
+    }
+
+    // Each way to be wrong gives its own error, none of which quotes the value.
+    let wrong = [
+        ("address", json!("https://canary-user:canary-password@a.example/")),
+        ("address", json!("canary address")),
+        ("proxy", json!("http://canary-user:canary-password@127.0.0.1:9/canary")),
+        ("proxy", json!("canary://canary")),
+        ("token", json!("whsec_canary!")),
+        ("headers", json!("X-A: [canary]")),
+        ("headers", json!("X-A: \"canary\\ncanary\"")),
+        ("ca.crt", json!("canary")),
+        ("tls.key", json!("canary")),
+    ];
+    let mut messages = BTreeSet::new();
+    for (index, (key, value)) in wrong.iter().enumerate() {
+        let mut values = values.clone();
+        values[*key] = value.clone();
+        world.secret("broken", values).await?;
+        world.pipeline(json!({"webhook": {"secretRef": "broken", "timeout": format!("{}s", index + 2)}})).await?;
+        world.dev_is_at(&format!("6.3.{index}")).await?;
+        let revision = format!("6.3.{index}");
+        let status = world
+            .until(&format!("{key} is told"), |status| {
+                status.environments["prod"]
+                    .promotion
+                    .as_ref()
+                    .is_some_and(|record| record.revision == revision && record.message.is_some())
+            })
+            .await?;
+        messages.insert(status.environments["prod"].promotion.clone().unwrap().message.unwrap());
+    }
+    assert!(messages.len() >= 7, "{messages:?}");
+    let shown = shown(&world).await?;
+    let at = shown.find("canary").map(|at| shown[at.saturating_sub(300)..].chars().take(600).collect::<String>());
+    assert_eq!(at, None, "a value is shown");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn of_a_pull_request() -> Result<()> {
+    let mut world = World::without_controller().await?;
+    world.start(&["--log-level", "trace"]).await?;
+    let hosts = world.github("6.0.0").await?;
+    world.helm_releases("6.0.0").await?;
+    world.secret("fleet", json!({"token": TOKEN, "unknown": "canary-unknown"})).await?;
+    world.pipeline(hosts.promotion("acme/fleet")).await?;
+    world.dev_is_at("6.1.0").await?;
+    world.promotion("6.1.0", Phase::Open).await?;
+    let mut shown = shown(&world).await?;
+    for pull in hosts.github.pulls("acme/fleet").await? {
+        shown += &format!("{pull:?} {:?}", hosts.repo.log(&pull.head).await?);
+    }
+    for value in [TOKEN, "canary"] {
+        assert!(!shown.contains(value), "{value} is shown");
+    }
+    Ok(())
+}
