@@ -22,7 +22,7 @@ fn manifests_are_valid() {
                     let pipeline: Pipeline = serde_json::from_value(document.clone()).unwrap();
                     assert_eq!(pipeline.validate_cel(), Ok(()), "{}", path.display());
                     assert_eq!(pipeline.invalid(), [], "{}", path.display());
-                    for environment in &pipeline.spec.environments {
+                    for environment in pipeline.spec.environments.iter().skip(1) {
                         assert!(matches!(pipeline.promotion(&environment.name), Ok(Some(_))), "{}", path.display());
                     }
                     assert_eq!(

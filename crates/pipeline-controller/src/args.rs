@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, env = "PIPELINE_CONTROLLER_HEALTH_PROBE_BIND_ADDRESS", default_value = ":8081", value_parser = bind_address, value_name = "ADDRESS")]
     pub health_probe_bind_address: SocketAddr,
 
-    /// Address that takes the reports of receivers, on /promotion-status
+    /// Address that takes the reports of receivers, on /promotion-status, and the webhooks of hosts, on /hooks
     #[arg(long, env = "PIPELINE_CONTROLLER_PROMOTION_HOOK_BIND_ADDRESS", default_value = ":8082", value_parser = bind_address, value_name = "ADDRESS")]
     pub promotion_hook_bind_address: SocketAddr,
 
@@ -63,7 +63,7 @@ pub struct Args {
     #[arg(long, env = "PIPELINE_CONTROLLER_PROMOTION_HOOK_RATE_LIMIT_INTERVAL", default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub promotion_hook_rate_limit_interval: Duration,
 
-    /// Time between two looks at an open pull request
+    /// Time between two looks at an open pull request; each promotion adds up to a fifth of its own
     #[arg(long, env = "PIPELINE_CONTROLLER_PULL_REQUEST_INTERVAL", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub pull_request_interval: Duration,
 

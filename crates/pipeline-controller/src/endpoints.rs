@@ -1,5 +1,5 @@
-//! What others may tell the controller over HTTP. No request promotes: each leaves an observation on the Pipeline and wakes its
-//! reconcile. A route has a file of its own below, and a line in [`router`].
+//! What others may tell the controller over HTTP. No request promotes: each wakes the reconcile of a Pipeline, and may
+//! leave an observation on it. A route has a file of its own below, and a line in [`router`].
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,8 +24,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::hooks::Hooks;
 use crate::observe::applications::PipelineMeta;
 
+mod hook;
 mod rate;
 mod report;
 #[cfg(test)]
@@ -50,12 +52,14 @@ pub(crate) struct Endpoints {
     pub client: Client,
     /// The only namespace that is answered for, if there is one.
     pub namespace: Option<String>,
+    pub hooks: Arc<Hooks>,
     pub wake: mpsc::Sender<ObjectRef<PipelineMeta>>,
     pub rate: Rate,
 }
 
 fn router(endpoints: Endpoints) -> Router {
     Router::new()
+        .route("/hooks/{sender}", post(hook::take))
         .route("/promotion-status/{namespace}/{name}/{environment}", post(report::take))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
         .layer(DefaultBodyLimit::max(MAX_BODY))

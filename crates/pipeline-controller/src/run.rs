@@ -99,27 +99,29 @@ async fn control(
     pipelines: Api<PipelineMeta>,
     client: Client,
     strategies: Strategies,
-    hooks: TcpListener,
+    listener: TcpListener,
     args: &Args,
     readiness: Readiness,
     stop: &CancellationToken,
 ) {
     let (store, writer) = reflector::store();
     let (wake, woken) = mpsc::channel(WAKE_QUEUE);
+    let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
+    let looks = Looks::default();
+    let hooks = Arc::new(Hooks::new(looks.clone()));
     let endpoints = Endpoints {
         client: client.clone(),
         namespace: args.namespace.clone(),
+        hooks: Arc::clone(&hooks),
         wake: wake.clone(),
         rate: Rate { requests: args.promotion_hook_rate_limit, interval: args.promotion_hook_rate_limit_interval },
     };
-    let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
-    let looks = Looks::default();
     let context = Arc::new(Context {
         applications: Applications::new(client.clone(), wake),
         clusters: Clusters::new(client.clone(), strategies.egress.clone()),
         events: Recorder::new(client.clone(), reporter),
         policy: Policy::new(args),
-        hooks: Arc::new(Hooks::new(looks.clone())),
+        hooks,
         looks,
         strategies,
         client,
@@ -149,7 +151,7 @@ async fn control(
             () = stop.cancelled() => {}
         }
     };
-    futures::join!(reconciles, announce, endpoints::serve(hooks, endpoints, stop.clone()));
+    futures::join!(reconciles, announce, endpoints::serve(listener, endpoints, stop.clone()));
 }
 
 fn receive(

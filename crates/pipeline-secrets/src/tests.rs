@@ -318,7 +318,7 @@ proptest! {
                 let url = identity.proxy.clone().unwrap().url;
                 prop_assert!(url.username().is_empty() && url.password().is_none());
                 let shown = format!("{identity:?}");
-                prop_assert!(!shown.contains("canary:canary"));
+                prop_assert!(!shown.contains("canary:canary"), "{}", shown);
             }
             Err(error) => prop_assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}"),
         }

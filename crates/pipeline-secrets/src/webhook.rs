@@ -1,7 +1,7 @@
 use std::fmt;
 
 use egress::{ClientCertificate, Identity, Proxy};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Uri};
 use secrecy::SecretString;
 use url::Url;
 
@@ -84,6 +84,8 @@ fn check_address(secret: &SecretValues, url: Url) -> Result<Url, Error> {
         "is not an https URL"
     } else if !url.username().is_empty() || url.password().is_some() {
         "has a user name or password before the host; use an `Authorization` header under `headers`"
+    } else if url.as_str().parse::<Uri>().is_err() {
+        "has a character that no URL can be called with"
     } else {
         return Ok(url);
     };

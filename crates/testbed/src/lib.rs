@@ -9,6 +9,7 @@ pub mod gitea;
 pub mod forge;
 pub mod git_server;
 pub mod github;
+pub mod github_schema;
 pub mod receiver;
 pub mod ssh_server;
 

@@ -87,7 +87,7 @@ pub fn sshd() -> Result<PathBuf> {
     )
 }
 
-fn installed(name: &str) -> Option<PathBuf> {
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let assets = variable("KUBEBUILDER_ASSETS");
     let path = variable("PATH").unwrap_or_default();
     let mut candidates = assets.into_iter().chain(std::env::split_paths(&path)).map(|folder| folder.join(name));
@@ -287,7 +287,7 @@ async fn go(folder: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>
 }
 
 /// Waits for the lock on `path`, which ends with the file that is answered, or with this process.
-async fn lock(path: &Path) -> Result<File> {
+pub(crate) async fn lock(path: &Path) -> Result<File> {
     let file = File::options().create(true).append(true).open(path)?;
     let mut told = false;
     loop {
@@ -322,7 +322,7 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Tells the user past the test harness, which would keep `eprintln!` to itself for the minutes that a build takes.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // Nobody can be told when standard error is closed.
     let _told = writeln!(std::io::stderr(), "{line}");
 }

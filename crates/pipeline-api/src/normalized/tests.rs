@@ -33,6 +33,10 @@ fn pull_request(url: &str) -> PullRequest {
     }
 }
 
+fn shipped(url: &str) -> PullRequest {
+    PullRequest { field: "spec.promotion.strategy.pull-request".into(), ..pull_request(url) }
+}
+
 #[test]
 fn both_shapes_become_one() {
     #[track_caller]
@@ -58,7 +62,7 @@ fn both_shapes_become_one() {
             "type": "github", "url": url, "baseBranch": "main", "secretRef": {"name": "git"}
         }}}),
         false,
-        Strategy::PullRequest(pull_request(url)),
+        Strategy::PullRequest(shipped(url)),
         None,
     );
     check(
@@ -77,7 +81,7 @@ fn both_shapes_become_one() {
             "secretRef": {"name": "hmac"}
         }}),
         true,
-        Strategy::PullRequest(pull_request(url)),
+        Strategy::PullRequest(shipped(url)),
         Some("hmac"),
     );
     check(

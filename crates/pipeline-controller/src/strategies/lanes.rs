@@ -47,16 +47,16 @@ mod tests {
             places.push(lanes.enter(&hanging).await.unwrap());
         }
         assert!(lanes.enter(&Url::parse("https://a.example/2").unwrap()).await.is_none());
-        lanes.enter(&other).await.unwrap();
+        drop(lanes.enter(&other).await.unwrap());
         places.pop();
-        lanes.enter(&hanging).await.unwrap();
+        drop(lanes.enter(&hanging).await.unwrap());
     }
 
     #[tokio::test]
     async fn idle_lanes_are_forgotten() {
         let lanes = Lanes::default();
         for host in 0..2 * MAX_IDLE {
-            lanes.enter(&Url::parse(&format!("https://{host}.example/")).unwrap()).await.unwrap();
+            drop(lanes.enter(&Url::parse(&format!("https://{host}.example/")).unwrap()).await.unwrap());
         }
         assert!(lanes.0.lock().unwrap().len() <= MAX_IDLE);
     }

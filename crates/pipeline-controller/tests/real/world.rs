@@ -91,7 +91,7 @@ impl World {
                 "--promotion-retry-max-delay",
                 "8s",
             ])
-            .args(["--log-level", "debug", "--log-encoding", "console"])
+            .args(["--log-level", "trace", "--log-encoding", "console"])
             .args(flags);
         let mut process = Process::start(&command, &self.folder.path().join("controller.log"))?;
         let probe = format!("http://127.0.0.1:{port}/readyz");

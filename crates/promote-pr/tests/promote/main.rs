@@ -6,6 +6,7 @@ mod app;
 mod detect;
 mod faults;
 mod lifecycle;
+mod schema;
 mod world;
 
 use anyhow::{Context as _, Result};

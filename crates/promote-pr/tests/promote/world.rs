@@ -178,6 +178,13 @@ impl World {
         request
     }
 
+    pub(crate) fn github_place(&self) -> &GitHubPlace {
+        match &self.place {
+            Place::GitHub(place) => place,
+            _ => panic!("this test is for the imitated GitHub"),
+        }
+    }
+
     /// The repository of an imitated host.
     pub(crate) fn repo(&self) -> &RepoHandle {
         match &self.place {

@@ -78,10 +78,12 @@ async fn adnanh_webhook_runs_its_command() -> Result<()> {
                 {"source": "payload", "name": "metadata.environment"},
                 {"source": "payload", "name": "metadata.version"},
             ],
-            "trigger-rule": {"match": {
+            // A wrong signature is a mismatch in an `or`, and an error of the server without.
+            "trigger-rule": {"or": [{"match": {
                 "type": "payload-hmac-sha256", "secret": KEY, "parameter": {"source": "header", "name": header},
-            }},
+            }}]},
             "trigger-rule-mismatch-http-response-code": 401,
+            "trigger-signature-soft-failures": true,
         })
     };
     let hooks = json!([hook("flux", "X-Signature"), hook("github", "X-Hub-Signature-256")]);

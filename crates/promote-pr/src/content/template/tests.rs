@@ -86,3 +86,27 @@ proptest! {
         }
     }
 }
+
+/// The variables of docs/pull-requests.md are those that there are, and its usual texts those that are used.
+#[test]
+fn the_documentation_is_right() {
+    let docs = include_str!("../../../../../docs/pull-requests.md");
+    let rows = |place: &str| {
+        let table = docs.split("The variables:").nth(1).unwrap().split("\n\n").nth(1).unwrap();
+        let rows = table.lines().skip(2).filter(|row| row.ends_with("| all |") || place == "text");
+        let mut names: Vec<String> = rows
+            .flat_map(|row| row.split('|').nth(1).unwrap().split(", "))
+            .map(|name| name.trim().trim_matches('`').to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    for place in [Place::Title, Place::Link] {
+        assert_eq!(rows("all"), Facts::sample(place, true).names());
+    }
+    for place in [Place::Body, Place::Message] {
+        assert_eq!(rows("text"), Facts::sample(place, true).names());
+    }
+    assert!(docs.contains(&format!("```jinja\n{}```", super::super::BODY)));
+    assert!(docs.contains(&format!("`{}`", super::super::TITLE)));
+}
