@@ -1,6 +1,8 @@
-//! What holds for every `headers` of a Secret.
+//! What holds for every `headers` and every `address` of a Secret.
 
-/// The module as it stands in pipeline-secrets: without Kubernetes it builds in seconds.
+/// The modules as they stand in pipeline-secrets: without Kubernetes they build in seconds.
+#[path = "../../crates/pipeline-secrets/src/address.rs"]
+mod address;
 #[path = "../../crates/pipeline-secrets/src/headers.rs"]
 mod headers;
 
@@ -22,5 +24,20 @@ pub fn check(input: &[u8]) {
         }
         // A problem may name a header, which is short, and never a value.
         Err(problem) => assert!(!problem.contains("canary") || !yaml.contains(": canary"), "{problem}"),
+    }
+}
+
+/// The fuzz target `addresses`: the input is the value of the key. A panic is a finding.
+pub fn check_address(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    match address::of_webhook(text) {
+        Ok(url) => {
+            assert!(matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.is_empty()));
+            assert!(url.username().is_empty() && url.password().is_none());
+            let uri: http::Uri = url.as_str().parse().expect("what is accepted can be called");
+            assert_eq!(uri.host(), url.host_str(), "another host would be called than the one that was checked");
+            assert_eq!(address::of_webhook(url.as_str()).as_ref(), Ok(&url), "{url} is read in two ways");
+        }
+        Err(problem) => assert!(!problem.contains("canary"), "{problem}"),
     }
 }

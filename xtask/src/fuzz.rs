@@ -27,9 +27,9 @@ enum Subject {
         #[arg(long)]
         target: Option<String>,
     },
-    /// The YAML of a Secret's key `headers`
-    Headers {
-        /// Time
+    /// The keys `headers` and `address` of a Secret
+    Secrets {
+        /// Time for each target
         #[arg(long, default_value_t = 10)]
         minutes: u32,
     },
@@ -39,7 +39,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (minutes, targets) = match args.subject {
         Subject::Edit { minutes, target: Some(target) } => (minutes, vec![target]),
         Subject::Edit { minutes, target: None } => (minutes, ["markers", "paths", "edit"].map(str::to_owned).to_vec()),
-        Subject::Headers { minutes } => (minutes, vec!["headers".to_owned()]),
+        Subject::Secrets { minutes } => (minutes, ["headers", "addresses"].map(str::to_owned).to_vec()),
     };
     let program = tools::cargo_tool("cargo-fuzz", CARGO_FUZZ)?;
     let folder = root().join("fuzz");

@@ -29,7 +29,7 @@ pub struct Promotion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// A pull request to a configuration repository.
-    PullRequest(PullRequest),
+    PullRequest(Box<PullRequest>),
     /// An event to a system of the user's own.
     Webhook(Webhook),
     /// A Kubernetes Event that Flux' notification-controller forwards.
@@ -282,9 +282,8 @@ fn normalize(field: &str, spec: &Spec) -> Result<Promotion, Invalid> {
     }
     let (strategy, hmac_secret) = match (&spec.pull_request, &spec.webhook, &spec.strategy) {
         (Some(pull_request), None, None) => {
-            let strategy =
-                Strategy::PullRequest(pull_request::normalize(format!("{field}.pullRequest"), pull_request)?);
-            (strategy, spec.hmac_secret_ref.as_ref())
+            let pull_request = pull_request::normalize(format!("{field}.pullRequest"), pull_request)?;
+            (Strategy::PullRequest(Box::new(pull_request)), spec.hmac_secret_ref.as_ref())
         }
         (None, Some(webhook), None) => {
             let field = format!("{field}.webhook");
@@ -322,7 +321,7 @@ fn shipped_strategy(field: &str, shipped: &ShippedStrategy) -> Result<Strategy, 
     match (&shipped.pull_request, &shipped.notification) {
         (Some(pull_request), None) => {
             let field = format!("{field}.strategy.pull-request");
-            Ok(Strategy::PullRequest(PullRequest {
+            Ok(Strategy::PullRequest(Box::new(PullRequest {
                 field: field.clone(),
                 url: repository_url(&format!("{field}.url"), &pull_request.url)?,
                 branch: branch(format!("{field}.baseBranch"), &pull_request.base_branch)?,
@@ -333,7 +332,7 @@ fn shipped_strategy(field: &str, shipped: &ShippedStrategy) -> Result<Strategy, 
                 text: Text::default(),
                 attributes: Attributes::default(),
                 merge: MergePolicy::default(),
-            }))
+            })))
         }
         (None, Some(_)) => Ok(Strategy::Notification),
         _ => Err(invalid(field, Problem::NotOneStrategy)),

@@ -14,7 +14,8 @@ pub use self::git::GitArgs;
 
 /// Promotes applications from one environment to the next, as Pipeline objects say.
 #[derive(Parser, Clone, Debug)]
-#[command(version, max_term_width = 100)]
+// As with Go's flags, the last of several counts.
+#[command(version, max_term_width = 100, args_override_self = true)]
 pub struct Args {
     /// Kubeconfig file; without it, KUBECONFIG, ~/.kube/config and the Pod's service account are tried in this order
     #[arg(long, env = "PIPELINE_CONTROLLER_KUBECONFIG", value_name = "FILE")]

@@ -32,10 +32,13 @@ impl Context {
     }
 }
 
-/// When this process last looked at each open pull request, and when its host last told of it. Kept out of the status, which
-/// would otherwise be written with every look; after a restart each is simply looked at anew.
+/// When this process last looked at each open pull request, and when its host last told of it. Kept out of the status,
+/// which would otherwise be written with every look; after a restart each is simply looked at anew.
 #[derive(Clone, Default)]
-pub(crate) struct Looks(Arc<Mutex<BTreeMap<(String, String, String), Look>>>);
+pub(crate) struct Looks(Arc<Mutex<BTreeMap<Key, Look>>>);
+
+/// Namespace and name of a pipeline, and one of its environments.
+type Key = (String, String, String);
 
 #[derive(Clone, Copy, Default)]
 struct Look {

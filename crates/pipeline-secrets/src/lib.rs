@@ -4,6 +4,7 @@
 mod repository;
 mod webhook;
 
+mod address;
 mod headers;
 mod kubeconfig;
 mod proxy;

@@ -1,12 +1,7 @@
 use egress::Proxy;
 use secrecy::SecretString;
-use url::Url;
 
-use crate::{Error, SecretValues};
-
-/// The longest `address` or `proxy`, in bytes, as in
-/// [Flux](https://fluxcd.io/flux/components/notification/providers/#address).
-const MAX_URL: usize = 2048;
+use crate::{Error, SecretValues, address};
 
 /// The proxy of a Secret of its own, as Flux'
 /// [`proxySecretRef`](https://fluxcd.io/flux/components/notification/providers/#http-proxy) names it.
@@ -32,19 +27,10 @@ pub(crate) fn parse(secret: &SecretValues) -> Result<Proxy, Error> {
 
 /// The proxy under `key`, whose address may carry `user:password@`.
 pub(crate) fn at(secret: &SecretValues, key: &'static str) -> Result<Option<Proxy>, Error> {
-    let Some(url) = url(secret, key)? else { return Ok(None) };
+    let Some(text) = secret.line(key, str::trim)? else { return Ok(None) };
+    let url = address::parse(text).map_err(|problem| secret.key(key, problem))?;
     Proxy::new(url).map(Some).map_err(|error| match error {
         egress::Error::Proxy { problem, .. } => secret.key(key, format!("cannot be used: {problem}")),
         _ => secret.key(key, "cannot be used"),
     })
-}
-
-pub(crate) fn url(secret: &SecretValues, key: &'static str) -> Result<Option<Url>, Error> {
-    let Some(text) = secret.line(key, str::trim)? else {
-        return Ok(None);
-    };
-    if text.len() > MAX_URL {
-        return Err(secret.key(key, format!("is longer than {MAX_URL} bytes")));
-    }
-    Url::parse(text).map(Some).map_err(|error| secret.key(key, format!("is not a URL: {error}")))
 }

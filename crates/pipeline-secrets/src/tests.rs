@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::*;
 
+#[expect(clippy::duplicate_mod, reason = "the checks, which fuzzing shares, bring the module along")]
 #[path = "../../../fuzz/src/secrets.rs"]
 mod checks;
 mod precedence;
@@ -286,12 +287,16 @@ fn yaml_bombs_are_refused() {
 
 #[test]
 fn the_corpus_of_fuzzing() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/headers");
-    let inputs: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(!inputs.is_empty());
-    for input in inputs {
-        checks::check(&std::fs::read(input).unwrap());
-    }
+    let each_of = |target: &str, check: fn(&[u8])| {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+        let inputs: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!inputs.is_empty());
+        for input in inputs {
+            check(&std::fs::read(input).unwrap());
+        }
+    };
+    each_of("headers", checks::check);
+    each_of("addresses", checks::check_address);
 }
 
 proptest! {
@@ -301,7 +306,7 @@ proptest! {
     ) {
         match secret(&[("address", &address)]).webhook() {
             Ok(credentials) => {
-                let url = credentials.address.clone().unwrap();
+                let url = credentials.address.unwrap();
                 prop_assert!(matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
                 prop_assert!(url.username().is_empty() && url.password().is_none());
                 prop_assert!(url.as_str().parse::<http::Uri>().is_ok(), "{}", url);

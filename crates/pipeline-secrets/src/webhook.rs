@@ -1,11 +1,11 @@
 use std::fmt;
 
 use egress::{ClientCertificate, Identity, Proxy};
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::{Error, SecretValues, headers, proxy};
+use crate::{Error, SecretValues, address, headers, proxy};
 
 /// What a Secret holds for a webhook; every part is optional.
 #[derive(Clone)]
@@ -48,8 +48,8 @@ impl fmt::Debug for WebhookCredentials {
 }
 
 pub(crate) fn parse(secret: &SecretValues) -> Result<WebhookCredentials, Error> {
-    let address = match proxy::url(secret, "address")? {
-        Some(url) => Some(check_address(secret, url)?),
+    let address = match secret.line("address", str::trim)? {
+        Some(text) => Some(address::of_webhook(text).map_err(|problem| secret.key("address", problem))?),
         None => None,
     };
     let proxy = proxy::at(secret, "proxy")?;
@@ -77,17 +77,4 @@ pub(crate) fn parse(secret: &SecretValues) -> Result<WebhookCredentials, Error> 
         ca,
         client_certificate,
     })
-}
-
-fn check_address(secret: &SecretValues, url: Url) -> Result<Url, Error> {
-    let problem = if !matches!(url.scheme(), "https" | "http") {
-        "is not an https URL"
-    } else if !url.username().is_empty() || url.password().is_some() {
-        "has a user name or password before the host; use an `Authorization` header under `headers`"
-    } else if url.as_str().parse::<Uri>().is_err() {
-        "has a character that no URL can be called with"
-    } else {
-        return Ok(url);
-    };
-    Err(secret.key("address", problem))
 }

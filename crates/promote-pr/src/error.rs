@@ -260,13 +260,14 @@ impl fmt::Display for Said<'_> {
 /// What a person does about a refusal that says too little: `; …`, or nothing.
 fn advice(status: u16, message: &str, retry: Retry) -> &'static str {
     let message = message.to_ascii_lowercase();
+    let says_nothing = message.is_empty() || message.contains("not found") || message.contains("couldn't be found");
     match status {
         _ if retry != Retry::Never => "",
         _ if message.contains("archived") => "; unarchive the repository, or promote to another one",
         401 => "; renew the credential",
         403 if message.contains("protected") => "; let the credential pass the branch's protection",
         403 => "; give the credential the right to do that",
-        404 | 410 => "; the repository was deleted or renamed, or the credential does not see it",
+        404 | 410 if says_nothing => "; the repository was deleted or renamed, or the credential does not see it",
         423 => "; unlock or unarchive the repository",
         _ => "",
     }

@@ -111,7 +111,7 @@ pub struct PullRequest {
 /// The state of a pull request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullRequestState {
-    /// It waits to be merged.
+    /// It waits to be merged. One whose state is new to us is open too: nothing says that it has ended.
     Open,
     /// It is merged.
     Merged,
@@ -136,6 +136,7 @@ pub(crate) struct NewPullRequest {
 
 /// What came of opening a pull request.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 pub(crate) enum Created {
     /// It is open.
     Done(PullRequest),

@@ -1,19 +1,20 @@
 //! A promotion from its key to its pull request.
 
+mod access;
+mod files;
 mod settled;
 mod work;
 
 use std::fmt;
 use std::path::PathBuf;
 
-use egress::{Client, Egress};
-use secrecy::ExposeSecret as _;
+use egress::Egress;
 use tracing::info;
 
 use crate::content::MessageTemplate;
 use crate::error::Error;
-use crate::git::{self, Author, Change, Deleted, Git, Pushed, Remote, Snapshot};
-use crate::host::{self, Accounts, Apps, Line, Provider, Providers, PullRequest, PullRequestState};
+use crate::git::{self, Author, Change, Deleted, Git, Pushed, Snapshot};
+use crate::host::{self, Accounts, Apps, Providers, PullRequest, PullRequestState};
 use crate::names::{BranchName, CommitId};
 use crate::request::{Credentials, FileChange, Promotion, Request, State, Withdrawn};
 use crate::{content, edit};
@@ -128,7 +129,7 @@ impl Promoter {
     pub async fn plan(&self, request: &Request, credentials: &Credentials) -> Result<edit::Edited, Error> {
         let credentials = &self.credentials(request, credentials).await?;
         let provider = self.provider(request, &self.client(credentials)?).await.ok();
-        let remote = remote(request, provider, credentials);
+        let remote = access::remote(request, provider, credentials);
         let snapshot = self.git.fetch(&remote, &request.base).await?;
         self.edit(request, &snapshot).await
     }
@@ -189,7 +190,7 @@ impl Promoter {
         }
         if !named {
             let snapshot = self.git.fetch(&work.remote, &work.request.base).await?;
-            let changes = changes(&self.edit(work.request, &snapshot).await?);
+            let changes = files::changes(&self.edit(work.request, &snapshot).await?);
             pull.body = content::body(work.request, &changes, limits)?;
         }
         work.host.update(pull, &title, &pull.body).await?;
@@ -235,7 +236,7 @@ impl Promoter {
             self.sweep(work, branches, &superseded).await?;
             return Ok(Some(work.promotion(State::AlreadyApplied, None, Vec::new(), superseded)));
         }
-        let changes = changes(&edited);
+        let changes = files::changes(&edited);
         let new = work.new_pull_request(&changes)?;
         let taken = branches.iter().any(|(branch, _)| *branch == work.head);
         if !self.push(work, &snapshot, taken, &edited, &changes).await? {
@@ -321,29 +322,21 @@ impl Promoter {
     }
 
     async fn edit(&self, request: &Request, snapshot: &Snapshot) -> Result<edit::Edited, Error> {
-        let found = read(&request.updates, snapshot).await?;
+        let found = files::read(&request.updates, snapshot).await?;
         let (updates, limits) = (request.updates.clone(), self.options.edit);
         let edited = tokio::task::spawn_blocking(move || {
             let files = found.files.iter().map(|(path, content)| edit::File { path, content });
             let mut edited = edit::edit(files, &updates, &limits);
-            edited.notes.extend(found.skipped.into_iter().map(not_read));
+            edited.notes.extend(found.skipped.into_iter().map(files::not_read));
             edited
         });
         edited.await.map_err(|source| Error::BrokenOff { repository: request.repository.to_string(), source })
     }
 
-    fn client(&self, credentials: &Credentials) -> Result<Client, Error> {
-        Ok(self.egress.client(&credentials.identity)?.with_limits(self.options.api))
-    }
-
-    async fn provider(&self, request: &Request, client: &Client) -> Result<Provider, Error> {
-        self.providers.of(request.provider, &request.repository, request.api_url.as_ref(), client).await
-    }
-
     async fn open<'a>(&self, request: &'a Request, credentials: &Credentials) -> Result<Work<'a>, Error> {
         let client = self.client(credentials)?;
         let provider = self.provider(request, &client).await?;
-        let api = for_api(request, credentials);
+        let api = access::for_api(request, credentials);
         let line = self.line(provider, client, request, &api);
         let host = host::open(provider, &request.repository, request.api_url.as_ref(), &api, line)?;
         if let Some(what) = host.capabilities().missing(&request.attributes, request.merge) {
@@ -352,38 +345,12 @@ impl Promoter {
         Ok(Work {
             request,
             host,
-            remote: remote(request, Some(provider), credentials),
+            remote: access::remote(request, Some(provider), credentials),
             signing: credentials.signing.clone(),
             head: request.key.branch(),
             prefix: request.key.branch_prefix(),
             id: request.key.id(),
         })
-    }
-
-    /// The credentials with a token of their GitHub App, if they have one.
-    async fn credentials(&self, request: &Request, given: &Credentials) -> Result<Credentials, Error> {
-        let Some(app) = &given.app else {
-            return Ok(given.clone());
-        };
-        let client = self.client(given)?;
-        if self.provider(request, &client).await? != Provider::GitHub {
-            return Err(Error::NoToken { host: request.repository.host().to_owned() });
-        }
-        let line = self.line(Provider::GitHub, client, request, given);
-        let token = self.apps.token(app, &request.repository, &line).await?;
-        Ok(Credentials { token: Some(token), username: None, password: None, ..given.clone() })
-    }
-
-    /// The way to the host's API, on the account of the credential there.
-    fn line(&self, provider: Provider, client: Client, request: &Request, credentials: &Credentials) -> Line {
-        let origin = request.api_url.as_ref().unwrap_or(request.repository.as_url()).origin().ascii_serialization();
-        let account = match (&credentials.app, credentials.token.as_ref().or(credentials.password.as_ref())) {
-            // Its tokens change, its budget does not.
-            (Some(app), _) => format!("{} {:?}", app.app_id, app.installation),
-            (None, secret) => secret.map(|secret| secret.expose_secret().to_owned()).unwrap_or_default(),
-        };
-        let account = self.accounts.account(provider, &origin, &account);
-        Line::new(client, account, &format!("{}/{}", request.key.namespace, request.key.pipeline))
     }
 }
 
@@ -391,77 +358,4 @@ impl fmt::Debug for Promoter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Promoter").field("options", &self.options).finish_non_exhaustive()
     }
-}
-
-/// How git opens the repository. A token alone goes with the user name that its provider wants.
-fn remote(request: &Request, provider: Option<Provider>, credentials: &Credentials) -> Remote {
-    let password = credentials.password.clone().or_else(|| credentials.token.clone());
-    let given = credentials.username.as_deref();
-    let user = || provider.map_or(given.unwrap_or("git"), |provider| provider.git_user(given)).to_owned();
-    let username = password.is_some().then(user);
-    Remote {
-        url: request.repository.clone(),
-        identity: credentials.identity.clone(),
-        username,
-        password,
-        ssh: credentials.ssh.clone(),
-    }
-}
-
-/// What the host's API may see. Where git goes over SSH, a password may be the passphrase of its key.
-fn for_api(request: &Request, credentials: &Credentials) -> Credentials {
-    let over_ssh = request.repository.as_url().scheme() == "ssh";
-    Credentials { password: credentials.password.clone().filter(|_| !over_ssh), ssh: None, ..credentials.clone() }
-}
-
-/// The files that the updates may be for: manifests by what they hold, other files by their path.
-async fn read(updates: &[edit::Update], snapshot: &Snapshot) -> Result<git::Found, Error> {
-    let needle = |update: &edit::Update| -> &'static [u8] {
-        match update.target {
-            edit::Target::Marker(_) => b"$promotion",
-            edit::Target::Path(_) => b"",
-        }
-    };
-    let mut found = match updates.iter().filter(|update| update.files.is_none()).map(needle).min() {
-        Some(needle) => snapshot.files_containing(needle).await?,
-        None => git::Found::default(),
-    };
-    let globs: Vec<edit::Glob> = updates.iter().filter_map(|update| update.files.clone()).collect();
-    if !globs.is_empty() {
-        let named = snapshot.files_at(move |path| globs.iter().any(|glob| glob.matches(path))).await?;
-        found.files.extend(named.files);
-        found.files.sort();
-        found.files.dedup_by(|one, other| one.0 == other.0);
-        found.skipped.extend(named.skipped);
-        found.skipped.sort_by(|one, other| one.path.cmp(&other.path));
-        found.skipped.dedup();
-    }
-    Ok(found)
-}
-
-/// A file that git's limits left out, as editing tells it.
-fn not_read(skipped: git::Skipped) -> edit::Note {
-    let (code, text) = match skipped.reason {
-        git::SkipReason::TooLong { limit } => {
-            (edit::Code::TooLarge, format!("the file is not read: it has more than {limit} bytes"))
-        }
-        git::SkipReason::PathNotUtf8 => (edit::Code::Encoding, "the path is not UTF-8: rename the file".to_owned()),
-    };
-    edit::Note { code, path: skipped.path, line: 1, column: 1, text }
-}
-
-fn changes(edited: &edit::Edited) -> Vec<FileChange> {
-    let of_file = |file: &edit::EditedFile| {
-        let path = file.path.clone();
-        file.changes
-            .iter()
-            .map(move |change| FileChange {
-                path: path.clone(),
-                line: change.line,
-                old: change.old.clone(),
-                new: change.new.clone(),
-            })
-            .collect::<Vec<_>>()
-    };
-    edited.files.iter().flat_map(of_file).collect()
 }

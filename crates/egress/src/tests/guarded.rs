@@ -175,7 +175,7 @@ async fn what_is_allowed_is_called_and_counted() {
     let stranger = Server::start(&Ca::new(), Answer::ok("")).await;
     client.send(get(&stranger.url, "/")).await.unwrap_err();
 
-    let mut expect = vec![
+    let mut expect = [
         (server.url.clone(), Outcome::Success, 3),
         (endless.url.clone(), Outcome::Success, 1),
         (endless.url.clone(), Outcome::TooLong, 1),

@@ -55,13 +55,14 @@ pub(super) fn normalize(field: String, spec: &PullRequestSpec) -> Result<PullReq
 
 /// The promotion with an environment's own merge policy, which stands at `field`.
 pub(super) fn with_merge(promotion: Promotion, merge: MergePolicy, field: String) -> Result<Promotion, Invalid> {
-    let Strategy::PullRequest(pull_request) = promotion.strategy else {
+    let Strategy::PullRequest(mut pull_request) = promotion.strategy else {
         return Err(invalid(field, Problem::MergeWithoutPullRequest));
     };
     if pull_request.attributes.draft && merge != MergePolicy::None {
         return Err(invalid(field, Problem::MergeOfDraft));
     }
-    Ok(Promotion { strategy: Strategy::PullRequest(PullRequest { merge, ..pull_request }), ..promotion })
+    pull_request.merge = merge;
+    Ok(Promotion { strategy: Strategy::PullRequest(pull_request), ..promotion })
 }
 
 /// Whether an environment's own merge policy goes with its promotion.

@@ -54,7 +54,7 @@ fn both_shapes_become_one() {
     check(
         &json!({"pullRequest": {"url": url, "branch": "main", "secretRef": "git", "provider": "github"}}),
         false,
-        Strategy::PullRequest(pull_request(url)),
+        Strategy::PullRequest(Box::new(pull_request(url))),
         None,
     );
     check(
@@ -62,7 +62,7 @@ fn both_shapes_become_one() {
             "type": "github", "url": url, "baseBranch": "main", "secretRef": {"name": "git"}
         }}}),
         false,
-        Strategy::PullRequest(shipped(url)),
+        Strategy::PullRequest(Box::new(shipped(url))),
         None,
     );
     check(
@@ -72,7 +72,7 @@ fn both_shapes_become_one() {
             "pullRequest": {"url": url, "secretRef": "git", "provider": "github"}
         }),
         true,
-        Strategy::PullRequest(pull_request(url)),
+        Strategy::PullRequest(Box::new(pull_request(url))),
         Some("hmac"),
     );
     check(
@@ -81,7 +81,7 @@ fn both_shapes_become_one() {
             "secretRef": {"name": "hmac"}
         }}),
         true,
-        Strategy::PullRequest(shipped(url)),
+        Strategy::PullRequest(Box::new(shipped(url))),
         Some("hmac"),
     );
     check(

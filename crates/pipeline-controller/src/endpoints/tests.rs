@@ -10,8 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
+type Woken = mpsc::Receiver<ObjectRef<PipelineMeta>>;
+
 /// Endpoints in front of an API server that answers 404 to everything, and how many requests it saw.
-fn endpoints(rate: Rate) -> (Endpoints, Arc<Mutex<Vec<String>>>, mpsc::Receiver<ObjectRef<PipelineMeta>>) {
+fn endpoints(rate: Rate) -> (Endpoints, Arc<Mutex<Vec<String>>>, Woken) {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = Arc::clone(&asked);
     let service = tower::service_fn(move |request: Request<kube::client::Body>| {
@@ -65,7 +67,7 @@ async fn no_name_leaves_its_place_in_a_path() {
     assert_eq!(asked.lock().unwrap().len(), 1);
 }
 
-async fn start(rate: Rate) -> (SocketAddr, CancellationToken, mpsc::Receiver<ObjectRef<PipelineMeta>>) {
+async fn start(rate: Rate) -> (SocketAddr, CancellationToken, Woken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();

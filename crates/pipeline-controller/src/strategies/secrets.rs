@@ -28,7 +28,7 @@ pub fn names(strategy: &Strategy) -> [Option<&str>; 3] {
 impl Secrets {
     /// From what was found under [`names`], in that order.
     pub fn new(found: impl IntoIterator<Item = Option<SecretValues>>) -> Self {
-        let mut found = found.into_iter().map(Option::from);
+        let mut found = found.into_iter();
         let mut next = || found.next().flatten();
         Self { credentials: next(), certificates: next(), proxy: next() }
     }

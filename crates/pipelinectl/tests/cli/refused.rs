@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testbed::git_server::TOKEN;
 
 use crate::run::run;
-use crate::world::{World, pipeline, secret};
+use crate::world::{LOOPBACK, World, pipeline, secret};
 
 struct Case {
     pipeline: Value,
@@ -102,10 +102,14 @@ async fn an_authority_that_is_not_known_is_named() -> Result<()> {
     let args = ["promote", "-f", &file, "--secret", &secret, "-e", "prod", "-r", "6.3.0"];
     let ran = run(&args).await;
     assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("127.0.0.1 is a loopback address; only the operator can allow it"), "{ran:?}");
+    let args = [args.as_slice(), &LOOPBACK].concat();
+    let ran = run(&args).await;
+    assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("certificate"), "{ran:?}");
 
     let bad = world.files.write("ca.pem", "no certificate");
-    let ran = run(&[&args, ["--ca-file", &bad].as_slice()].concat()).await;
+    let ran = run(&[args.as_slice(), &["--ca-file", &bad]].concat()).await;
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("--ca-file"), "{ran:?}");
 

@@ -214,7 +214,7 @@ pub(super) fn subject(message: &str) -> Result<&str, TemplateError> {
 }
 
 fn url(text: &str) -> Result<Url, TemplateError> {
-    let url = Url::parse(text.trim()).map_err(|_| TemplateError::NotUrl)?;
+    let url = Url::parse(text.trim()).map_err(|_error| TemplateError::NotUrl)?;
     let is_plain = url.scheme() == "https" && url.username().is_empty() && url.password().is_none();
     if is_plain { Ok(url) } else { Err(TemplateError::NotUrl) }
 }

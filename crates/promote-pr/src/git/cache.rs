@@ -13,7 +13,7 @@ mod store;
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
@@ -35,6 +35,8 @@ pub(super) struct Cache {
     directory: PathBuf,
     limits: CacheLimits,
     repositories: Mutex<HashMap<String, Arc<Repository>>>,
+    /// Whether something is to be removed that was in use when that was last tried.
+    over: AtomicBool,
 }
 
 /// What is known of one repository as one user sees it.
@@ -48,7 +50,7 @@ pub(super) struct Repository {
 
 impl Cache {
     pub(super) fn new(directory: PathBuf, limits: CacheLimits) -> Self {
-        Self { directory, limits, repositories: Mutex::default() }
+        Self { directory, limits, repositories: Mutex::default(), over: AtomicBool::new(false) }
     }
 
     /// The repository and user with this key.

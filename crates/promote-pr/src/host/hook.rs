@@ -148,7 +148,7 @@ pub fn parse(sender: Sender, body: &[u8]) -> Result<Notice, Refused> {
         Sender::Bitbucket => payload::bitbucket(body),
         Sender::Azure => payload::azure(body),
     };
-    notice.map_err(|_| Refused::Unreadable)
+    notice.map_err(|_error| Refused::Unreadable)
 }
 
 /// Whether somebody who holds `secret` has sent this. Takes the same time wherever the two differ.
@@ -194,8 +194,8 @@ impl Notice {
 /// are not signed, and do not count.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    digests: HashSet<[u8; 32]>,
-    order: VecDeque<[u8; 32]>,
+    digests: HashSet<Vec<u8>>,
+    order: VecDeque<Vec<u8>>,
 }
 
 impl Seen {
@@ -205,9 +205,8 @@ impl Seen {
     ///
     /// [`Refused::Replayed`].
     pub fn note(&mut self, body: &[u8]) -> Result<(), Refused> {
-        let digest = digest::digest(&digest::SHA256, body);
-        let digest: [u8; 32] = digest.as_ref().try_into().map_err(|_| Refused::Unreadable)?;
-        if !self.digests.insert(digest) {
+        let digest = digest::digest(&digest::SHA256, body).as_ref().to_vec();
+        if !self.digests.insert(digest.clone()) {
             return Err(Refused::Replayed);
         }
         self.order.push_back(digest);

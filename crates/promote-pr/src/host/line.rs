@@ -31,7 +31,10 @@ const MAX_REMEMBERED: usize = 8 << 20;
 
 /// The accounts of all credentials that a process uses. What goes over the same account shares its budget.
 #[derive(Debug, Default)]
-pub(crate) struct Accounts(Mutex<HashMap<(String, [u8; 32]), Arc<Account>>>);
+pub(crate) struct Accounts(Mutex<HashMap<Whose, Arc<Account>>>);
+
+/// The origin of a host's API, and the digest of a credential for it.
+type Whose = (String, [u8; 32]);
 
 /// What is known about one credential at one host.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ pub(crate) enum LineError {
 
 /// An extension of a request whose answer is kept: the function makes of a body what is kept of it. The next time the
 /// host is asked only whether it [changed](https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#use-conditional-requests-if-appropriate).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Keep(pub(super) fn(&[u8]) -> Option<Vec<u8>>);
 
 impl Accounts {
@@ -138,7 +141,11 @@ impl Line {
             let now = Instant::now();
             let turn = lock(&account.ledger).turn(now.into_std(), ticket);
             let pause = match turn {
-                Turn::Go => return Ok(taken),
+                Turn::Go => {
+                    // Another one may be next now.
+                    account.changed.notify_waiters();
+                    return Ok(taken);
+                }
                 Turn::Queue => end.saturating_duration_since(now),
                 Turn::Wait(pause) if now + pause <= end => pause,
                 Turn::Wait(after) => return Err(LineError::Budget { after }),

@@ -17,7 +17,7 @@ pub(super) const HEAD: &str = "1123456789012345678901234567890123456789";
 pub(super) const MERGED: &str = "0123456789012345678901234567890123456789";
 
 pub(super) fn line(identity: &Identity) -> Line {
-    let client = Egress::new(Policy::default()).unwrap().client(identity).unwrap();
+    let client = Egress::new(loopback()).unwrap().client(identity).unwrap();
     Line::new(client, Accounts::default().account(Provider::Gitea, "", ""), "default/podinfo")
 }
 
@@ -70,4 +70,10 @@ pub(super) fn shown(draft: bool) -> PullRequest {
         merged_commit: None,
         attributes: Attributes { draft, ..Attributes::default() },
     }
+}
+
+/// The servers of the tests are on loopback, which nobody reaches without being allowed to.
+fn loopback() -> Policy {
+    let guard = egress::Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], ..egress::Guard::default() };
+    Policy { guard, ..Policy::default() }
 }

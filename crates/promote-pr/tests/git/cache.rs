@@ -3,7 +3,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use futures::future::try_join_all;
-use promote_pr::git::{CacheLimits, Error, Limits};
+use promote_pr::git::{CacheLimits, Error, Limits, Remote};
 use testbed::git_server::Step;
 
 use crate::bed::{Bed, NEEDLE, PROD};
@@ -123,6 +123,17 @@ async fn another_user_does_not_read_from_the_cache() {
     }
 }
 
+/// Looks at the repository again until so many are cached. A process that the server starts has the locks of this process until
+/// it runs its program, and what is locked stays for that moment.
+async fn settle(bed: &Bed, remote: &Remote, stores: usize) {
+    for _ in 0..50 {
+        if bed.stores().len() == stores {
+            return;
+        }
+        bed.git.fetch(remote, &crate::bed::main()).await.unwrap();
+    }
+}
+
 /// The bytes of one cached repository, as the limit counts them.
 async fn size_of_one() -> u64 {
     let bed = Bed::start().await;
@@ -152,6 +163,7 @@ async fn what_was_used_longest_ago_goes_first() {
         }
         assert_eq!((bed.stores().len(), packs(&bed)), (3, 3));
         fetch(&bed, &d).await;
+        settle(&bed, &d, 3).await;
         assert_eq!(bed.stores().len(), 3);
         for remote in [&a, &c, &d] {
             fetch(&bed, remote).await;
@@ -160,6 +172,7 @@ async fn what_was_used_longest_ago_goes_first() {
 
         // What somebody reads stays, whoever reads it.
         let read = fetch(&bed, &b).await;
+        settle(&bed, &b, 3).await;
         assert_eq!(bed.stores().len(), 3);
         let limits = Limits { cache: CacheLimits { repositories: 1, ..cache }, ..Limits::default() };
         let first = bed.git.clone();
@@ -168,6 +181,7 @@ async fn what_was_used_longest_ago_goes_first() {
         assert_eq!(bed.stores().len(), 4, "those of the other process, and the own one");
         drop(first);
         fetch(&bed, &a).await;
+        settle(&bed, &a, 2).await;
         assert_eq!(bed.stores().len(), 2, "the one that is read, and the one that was used last");
         assert_eq!(read.files_containing(NEEDLE).await.unwrap().files.len(), 2);
     }
@@ -188,6 +202,7 @@ async fn what_was_fetched_with_a_replaced_token_does_not_stay() {
     bed.server.set_token("rotated");
     bed.remote.password = Some("rotated".into());
     bed.fetch().await.unwrap();
+    settle(&bed, &bed.remote, 1).await;
     assert!(!old.exists());
     assert_eq!(bed.stores().len(), 1);
 }

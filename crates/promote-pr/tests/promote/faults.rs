@@ -45,7 +45,10 @@ macro_rules! on_all_fakes {
 
 on_all_fakes![
     answers_that_are_lost_do_no_harm,
+    an_answer_that_comes_too_late_does_no_harm,
     superseding_survives_lost_answers,
+    a_right_that_is_lost_midway_is_told,
+    no_credential_follows_a_redirect,
     a_kill_at_any_point_leaves_one_promotion,
     a_branch_without_a_pull_request_is_swept,
     a_base_that_moves_after_the_push_is_followed,
@@ -94,6 +97,50 @@ async fn answers_that_are_lost_do_no_harm(fake: Fake) -> Result<()> {
         world.git_server().inject(Rule::once(Fault::Drop(When::After)).on(step));
         recovers(&world, "6.3.0").await?;
         assert_eq!(world.pulls().await?.len(), 1);
+    }
+    Ok(())
+}
+
+async fn an_answer_that_comes_too_late_does_no_harm(fake: Fake) -> Result<()> {
+    for deed in [Deed::List, Deed::Create] {
+        let mut world = World::fake(fake).await?;
+        world.wait_at_most(Duration::from_secs(2))?;
+        let hold = Hold::new();
+        world.inject(1, Fault::Hold(When::After, hold.clone()), deed);
+        recovers(&world, "6.3.0").await?;
+        hold.reached().await?;
+        hold.release();
+        assert_eq!(world.pulls().await?.len(), 1, "{deed:?}");
+    }
+    Ok(())
+}
+
+/// After the push, the credential may no longer do what is left to do.
+async fn a_right_that_is_lost_midway_is_told(fake: Fake) -> Result<()> {
+    for deed in [Deed::Create, Deed::Comment, Deed::DeleteBranch, Deed::Close] {
+        let world = World::fake(fake).await?;
+        world.promoter.promote(&world.request("6.3.0"), &world.credentials).await?;
+        world.inject(1, Fault::status(StatusCode::FORBIDDEN), deed);
+        let error = world.promoter.promote(&world.request("6.4.0"), &world.credentials).await.unwrap_err();
+        assert_eq!(error.retry(), Retry::Never, "{deed:?}: {error:?}");
+        let text = error.to_string();
+        for named in ["127.0.0.1", "fleet/config", "403"] {
+            assert!(text.contains(named), "{deed:?}: {text}");
+        }
+        recovers(&world, "6.4.0").await?;
+    }
+    Ok(())
+}
+
+async fn no_credential_follows_a_redirect(fake: Fake) -> Result<()> {
+    for status in [StatusCode::FOUND, StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT] {
+        for deed in [Deed::List, Deed::Create] {
+            let (world, elsewhere) = (World::fake(fake).await?, World::fake(fake).await?);
+            world.inject(1, Fault::Redirect(status, Location::Origin(elsewhere.api_origin())), deed);
+            world.promoter.promote(&world.request("6.3.0"), &world.credentials).await.unwrap_err();
+            assert_eq!(elsewhere.asked(), 0, "{status} {deed:?}");
+            recovers(&world, "6.3.0").await?;
+        }
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! One repository on a real or imitated host, as the tests see it: the same questions for each of them.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use egress::{Egress, Guard, Identity, Policy};
@@ -13,6 +15,7 @@ use tempfile::TempDir;
 use testbed::git_server::{self, GitServer, RepoHandle};
 use testbed::gitea::{Gitea, Repo};
 use testbed::{Ca, Fault, Forge, GitHub, Rule, forge, github};
+use url::Url;
 
 /// A manifest with a marker for prod, comments and mixed quoting, at `version`.
 pub(crate) fn manifest(version: &str) -> String {
@@ -168,6 +171,14 @@ impl World {
         Ok(())
     }
 
+    /// A promoter that waits no longer than this for an answer of a host's API.
+    pub(crate) fn wait_at_most(&mut self, deadline: Duration) -> Result<()> {
+        let mut options = Options::new(self._cache.path());
+        options.api.deadline = deadline;
+        self.promoter = Promoter::new(Egress::new(loopback())?, options);
+        Ok(())
+    }
+
     /// The promotion of podinfo to prod at `revision`.
     pub(crate) fn request(&self, revision: &str) -> Request {
         let mut request = self.template.clone();
@@ -225,6 +236,24 @@ impl World {
                 Deed::Comment => forge::Call::Comment,
                 Deed::DeleteBranch => forge::Call::DeleteBranch,
             })),
+            Place::Gitea { .. } => panic!("this test is for imitated hosts"),
+        }
+    }
+
+    /// Where the API of an imitated host is.
+    pub(crate) fn api_origin(&self) -> Url {
+        match &self.place {
+            Place::GitHub(place) => place.github.api_url(),
+            Place::Forge(place) => place.forge.api_url(),
+            Place::Gitea { .. } => panic!("this test is for imitated hosts"),
+        }
+    }
+
+    /// How often the API of an imitated host was asked for something.
+    pub(crate) fn asked(&self) -> usize {
+        match &self.place {
+            Place::GitHub(place) => place.github.requests().len(),
+            Place::Forge(place) => place.forge.requests().len(),
             Place::Gitea { .. } => panic!("this test is for imitated hosts"),
         }
     }
@@ -380,7 +409,7 @@ impl World {
 }
 
 /// The servers of the tests are on loopback, which nobody reaches without being allowed to.
-fn loopback() -> Policy {
+pub(crate) fn loopback() -> Policy {
     let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Guard::default() };
     Policy { guard, ..Policy::default() }
 }

@@ -150,15 +150,15 @@ impl Apps {
         let (app, installed) = lock(&self.app).clone().ok_or_else(undecodable)?;
         let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let (signed, signature) = token.and_then(|token| token.rsplit_once('.')).ok_or_else(undecodable)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| undecodable())?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_error| undecodable())?;
         UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &app.public_key)
             .verify(signed.as_bytes(), &signature)
-            .map_err(|_| undecodable())?;
+            .map_err(|_error| undecodable())?;
         let (head, claims) = signed.split_once('.').ok_or_else(undecodable)?;
-        let head = URL_SAFE_NO_PAD.decode(head).map_err(|_| undecodable())?;
-        let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| undecodable())?;
-        let claims: Claims = serde_json::from_slice(&claims).map_err(|_| undecodable())?;
-        let algorithm: serde_json::Value = serde_json::from_slice(&head).map_err(|_| undecodable())?;
+        let head = URL_SAFE_NO_PAD.decode(head).map_err(|_error| undecodable())?;
+        let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_error| undecodable())?;
+        let claims: Claims = serde_json::from_slice(&claims).map_err(|_error| undecodable())?;
+        let algorithm: serde_json::Value = serde_json::from_slice(&head).map_err(|_error| undecodable())?;
         if claims.iss != app.id || algorithm.get("alg") != Some(&json!("RS256")) {
             return Err(undecodable());
         }

@@ -96,7 +96,9 @@ impl Endpoint {
             ("GET", true, ["issues", number, "events"]) => (Call::ListEvents, *number, &[]),
             ("GET", true, ["milestones"]) => (Call::ListMilestones, "", &[]),
             ("POST", true, ["pulls", number, "requested_reviewers"]) => (Call::RequestReviewers, *number, &[]),
-            ("GET", false, ["orgs", owner, "installation"]) => (Call::Installation, "", std::slice::from_ref(owner)),
+            ("GET", false, ["orgs" | "users", owner, "installation"]) => {
+                (Call::Installation, "", std::slice::from_ref(owner))
+            }
             ("POST", false, ["app", "installations", number, "access_tokens"]) => (Call::AccessToken, *number, &[]),
             _ => return None,
         };
@@ -156,6 +158,9 @@ mod tests {
         check(&Method::GET, "/api/v3/repos/o/n/git/ref/heads/a/b+c", Some((Call::Ref, "o/n", 0, "a/b+c")));
         check(&Method::DELETE, "/api/v3/repos/o/n/git/refs/heads/a/b", Some((Call::DeleteRef, "o/n", 0, "a/b")));
         check(&Method::PUT, "/api/v3/repos/o/n/pulls/7/merge", Some((Call::MergePull, "o/n", 7, "")));
+        check(&Method::GET, "/api/v3/users/o/installation", Some((Call::Installation, "", 0, "o")));
+        check(&Method::POST, "/api/v3/app/installations/7/access_tokens", Some((Call::AccessToken, "", 7, "")));
+        check(&Method::POST, "/api/graphql", Some((Call::GraphQl, "", 0, "")));
         check(&Method::GET, "/api/v3/repos/o/n/pulls/x", None);
         check(&Method::GET, "/repos/o/n/pulls", None);
         check(&Method::DELETE, "/api/v3/repos/o/n/pulls/7", None);

@@ -42,7 +42,7 @@ pub(super) async fn answer(world: &World, body: &[u8], at: Timestamp) -> Result<
         (_, _, _, Some(id)) => {
             let (name, number) =
                 id.strip_prefix("PR_").and_then(|id| id.rsplit_once('#')).ok_or_else(Problem::not_found)?;
-            let number = number.parse().map_err(|_| Problem::not_found())?;
+            let number = number.parse().map_err(|_error| Problem::not_found())?;
             let enqueue = question.query.contains("enqueuePullRequest");
             schedule(&mut *world.repo(name).await?, number, variables.head.as_deref(), enqueue, at)
         }

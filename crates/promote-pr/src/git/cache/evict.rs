@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
@@ -16,9 +17,11 @@ struct Kept {
 }
 
 impl Cache {
-    /// Removes what exceeds the limits and nobody uses. The repository of `entry`, which was used just now, stays.
+    /// Removes what exceeds the limits and nobody uses; what somebody uses is tried again next time. The repository of `entry`,
+    /// which was used just now, stays.
     pub(in crate::git) fn evict(&self, entry: &mut Entry) {
-        if !std::mem::take(&mut entry.grown) {
+        let grown = std::mem::take(&mut entry.grown);
+        if !self.over.swap(false, Ordering::Relaxed) && !grown {
             return;
         }
         let Some(current) = entry.store.as_ref().map(|store| store.home.directory.as_path()) else {
@@ -41,6 +44,8 @@ impl Cache {
                 tracing::debug!(path = %old.directory.display(), bytes = old.bytes, "a git cache is removed");
                 bytes = bytes.saturating_sub(old.bytes);
                 count = count.saturating_sub(1);
+            } else {
+                self.over.store(true, Ordering::Relaxed);
             }
         }
     }

@@ -100,9 +100,9 @@ impl Pull {
 
     pub(super) fn shown(self, url: String) -> PullRequest {
         let state = match self.status.as_str() {
-            "active" => PullRequestState::Open,
             "completed" => PullRequestState::Merged,
-            _ => PullRequestState::Closed,
+            "abandoned" => PullRequestState::Closed,
+            _ => PullRequestState::Open,
         };
         let branch = |name: &str| name.strip_prefix("refs/heads/").unwrap_or(name).to_owned();
         let merged = self.last_merge_commit.as_ref().filter(|_| state == PullRequestState::Merged);

@@ -96,9 +96,9 @@ impl Pull {
 impl From<Pull> for PullRequest {
     fn from(pull: Pull) -> Self {
         let state = match pull.state.as_str() {
-            "OPEN" => PullRequestState::Open,
             "MERGED" => PullRequestState::Merged,
-            _ => PullRequestState::Closed,
+            "DECLINED" | "SUPERSEDED" => PullRequestState::Closed,
+            _ => PullRequestState::Open,
         };
         let id = |commit: Option<Commit>| commit.and_then(|commit| commit.hash.parse().ok());
         Self {

@@ -114,6 +114,7 @@ fn states_are_told_apart() {
     check("MERGED", PullRequestState::Merged);
     check("DECLINED", PullRequestState::Closed);
     check("SUPERSEDED", PullRequestState::Closed);
+    check("BRAND_NEW", PullRequestState::Open);
 }
 
 #[test]

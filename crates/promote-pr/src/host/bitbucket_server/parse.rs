@@ -114,9 +114,9 @@ impl Pull {
 impl From<Pull> for PullRequest {
     fn from(pull: Pull) -> Self {
         let state = match pull.state.as_str() {
-            "OPEN" => PullRequestState::Open,
             "MERGED" => PullRequestState::Merged,
-            _ => PullRequestState::Closed,
+            "DECLINED" => PullRequestState::Closed,
+            _ => PullRequestState::Open,
         };
         let merged = pull.properties.and_then(|properties| properties.merge_commit).map(|commit| commit.id);
         let branch = |id: &str| id.strip_prefix("refs/heads/").unwrap_or(id).to_owned();

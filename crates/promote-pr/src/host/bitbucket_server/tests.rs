@@ -129,7 +129,7 @@ fn states_are_told_apart() {
     check("OPEN", PullRequestState::Open);
     check("MERGED", PullRequestState::Merged);
     check("DECLINED", PullRequestState::Closed);
-    check("BRAND_NEW", PullRequestState::Closed);
+    check("BRAND_NEW", PullRequestState::Open);
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn an_hour(pipelines: usize, promotions_each: impl Fn(usize) -> u32, conditional
             match ledger.turn(now, ticket) {
                 Turn::Go => {
                     // One promotion in a hundred changes between two looks.
-                    let free = conditional && *seen && !(n as u64 + second / 60).is_multiple_of(100);
+                    let free = conditional && *seen && !(u64::try_from(n).unwrap() + second / 60).is_multiple_of(100);
                     let bill = if free { &mut hour.free } else { &mut hour.counted };
                     *bill += 1;
                     assert!(hour.counted <= LIMIT, "the host would refuse this one");

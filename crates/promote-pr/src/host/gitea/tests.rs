@@ -1,8 +1,13 @@
 use bytes::Bytes;
 use egress::{Client, Egress, Policy};
 use http::{Method, Response};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use super::build::{
+    authorization, branch, comment, comments, create, delete_branch, edit, find, list_all, list_open, marked, merge,
+    milestones, reviews, settings,
+};
 use super::*;
 use crate::host::Accounts;
 
@@ -131,7 +136,7 @@ fn requests_are_as_documented() {
     );
     check(reviews(&site(), 7, 1), Method::GET, "/repos/fleet/config/pulls/7/reviews?limit=50&page=1", None);
     check(settings(&site()), Method::GET, "/repos/fleet/config", None);
-    let open = PullRequest::from(serde_json::from_value::<Pull>(pull("open", false, 3)).unwrap());
+    let open = PullRequest::from(serde_json::from_value::<parse::Pull>(pull("open", false, 3)).unwrap());
     check(
         merge(&site(), &open, Merge::Auto, "squash"),
         Method::POST,
@@ -155,7 +160,7 @@ fn requests_are_as_documented() {
 #[test]
 fn states_are_told_apart() {
     let check = |state: &str, merged: bool, expect: PullRequestState| {
-        let found = parse_list(&answer(200, &json!([pull(state, merged, 3)]))).unwrap().remove(0);
+        let found = parse::list(&answer(200, &json!([pull(state, merged, 3)]))).unwrap().remove(0);
         assert_eq!(found.state, expect);
         assert_eq!(found.merged_commit.is_some(), expect == PullRequestState::Merged);
         assert_eq!((found.number, found.head.as_str(), found.body.as_str()), (7, "promotion/a", ""));
@@ -164,7 +169,7 @@ fn states_are_told_apart() {
     check("open", false, PullRequestState::Open);
     check("closed", false, PullRequestState::Closed);
     check("closed", true, PullRequestState::Merged);
-    check("locked", false, PullRequestState::Closed);
+    check("brand new", false, PullRequestState::Open);
 }
 
 #[test]
@@ -175,7 +180,7 @@ fn drafts_are_marked_titles() {
     {
         body["title"] = title.into();
         body["draft"] = draft.into();
-        let seen = parse_list(&answer(200, &json!([body]))).unwrap().remove(0);
+        let seen = parse::list(&answer(200, &json!([body]))).unwrap().remove(0);
         assert_eq!((seen.title.as_str(), seen.attributes.draft), (expect, draft));
     }
     assert_eq!(marked("Promote", true), "WIP: Promote");
@@ -184,7 +189,7 @@ fn drafts_are_marked_titles() {
 #[test]
 fn merged_or_not() {
     let check = |status: u16, message: &str, expect: Merged| {
-        assert_eq!(parse_merged(answer(status, &json!({"message": message}))).unwrap(), expect);
+        assert_eq!(parse::merged(answer(status, &json!({"message": message}))).unwrap(), expect);
     };
     check(200, "", Merged::Done);
     check(201, "", Merged::Scheduled);
@@ -193,9 +198,9 @@ fn merged_or_not() {
     check(409, "head out of date", Merged::NotYet("head out of date".to_owned()));
     let approvals = "not ready to merge: Does not have enough approvals";
     check(405, approvals, Merged::NotYet(approvals.to_owned()));
-    assert!(matches!(parse_merged(answer(405, &json!({"message": "Please try again later"}))), Ok(Merged::NotYet(_))));
+    assert!(matches!(parse::merged(answer(405, &json!({"message": "Please try again later"}))), Ok(Merged::NotYet(_))));
     for (status, message) in [(405, "User not allowed to merge PR"), (404, "not found"), (423, "archived")] {
-        let error = parse_merged(answer(status, &json!({"message": message}))).unwrap_err();
+        let error = parse::merged(answer(status, &json!({"message": message}))).unwrap_err();
         assert_eq!(error.retry(), Retry::Never, "{error}");
     }
 }
@@ -203,29 +208,36 @@ fn merged_or_not() {
 #[test]
 fn forks_are_not_seen() {
     let body = json!([pull("open", false, 4), pull("open", false, -1)]);
-    assert_eq!(parse_list(&answer(200, &body)).unwrap(), []);
+    assert_eq!(parse::list(&answer(200, &body)).unwrap(), []);
 }
 
 #[test]
 fn found_or_not() {
-    assert_eq!(parse_found(answer(404, &json!({"message": "not found"}))).unwrap(), None);
-    assert!(parse_found(answer(200, &pull("open", false, 3))).unwrap().is_some());
-    assert!(parse_found(answer(403, &Value::Null)).is_err());
+    assert_eq!(parse::found(answer(404, &json!({"message": "not found"}))).unwrap(), None);
+    assert!(parse::found(answer(200, &pull("open", false, 3))).unwrap().is_some());
+    assert!(parse::found(answer(403, &Value::Null)).is_err());
 }
 
 #[test]
 fn created_or_not() {
-    let created = parse_created(answer(201, &pull("open", false, 3))).unwrap();
+    let created = parse::created(answer(201, &pull("open", false, 3))).unwrap();
     assert!(matches!(created, Created::Done(pull) if pull.number == 7));
     let exists = json!({"message": "pull request already exists for these targets [id: 1]"});
-    assert!(matches!(parse_created(answer(409, &exists)).unwrap(), Created::Exists));
-    let error = parse_created(answer(404, &json!({"message": "not found"}))).unwrap_err();
-    assert!(error.to_string().ends_with("404: not found"), "{error}");
+    assert!(matches!(parse::created(answer(409, &exists)).unwrap(), Created::Exists));
+    let error = parse::created(answer(404, &json!({"message": "not found"}))).unwrap_err();
+    assert!(error.to_string().contains("404: not found"), "{error}");
+}
+
+#[test]
+fn closed_or_not() {
+    assert!(parse::closed(answer(201, &pull("closed", false, 3))).is_ok());
+    assert!(parse::closed(answer(500, &json!({"message": "the issue is already changed"}))).is_ok());
+    assert!(parse::closed(answer(500, &json!({"message": "the database is locked"}))).is_err());
 }
 
 #[test]
 fn deleted_or_not() {
-    assert!(parse_deleted(answer(204, &Value::Null)).unwrap());
-    assert!(!parse_deleted(answer(404, &json!({"message": "branch does not exist"}))).unwrap());
-    assert!(parse_deleted(answer(403, &json!({"message": "branch protected"}))).is_err());
+    assert!(parse::deleted(answer(204, &Value::Null)).unwrap());
+    assert!(!parse::deleted(answer(404, &json!({"message": "branch does not exist"}))).unwrap());
+    assert!(parse::deleted(answer(403, &json!({"message": "branch protected"}))).is_err());
 }

@@ -102,7 +102,7 @@ impl Apps {
 }
 
 fn api_of(app: &GitHubApp, repository: &RepoUrl) -> Result<Url, Error> {
-    wire::base(app.api_url.as_ref(), &super::api_of(repository))
+    wire::base(app.api_url.as_ref(), &super::build::api_of(repository))
 }
 
 fn key(app: &GitHubApp, api: &Url) -> Key {

@@ -101,12 +101,12 @@ pub(super) fn view(site: &Site, pull: &PullRequest) -> Ask {
 
 /// Into the merge queue where there is one and the rules are met; else as soon as they are.
 pub(super) fn schedule(pull: &PullRequest, view: &View) -> Ask {
-    let mut variables = json!({"id": view.pull_request.id, "head": pull.head_commit.map(|id| id.to_string())});
-    let query = if view.merge_queue.is_some() && view.rules_are_met() {
-        ENQUEUE
+    let id = &view.pull_request.id;
+    let head = pull.head_commit.map(|id| id.to_string());
+    let (query, variables) = if view.merge_queue.is_some() && view.rules_are_met() {
+        (ENQUEUE, json!({"id": id, "head": head}))
     } else {
-        variables["method"] = view.method().into();
-        ENABLE
+        (ENABLE, json!({"id": id, "head": head, "method": view.method()}))
     };
     let body = json!({"query": query, "variables": variables});
     Ask::post("let GitHub merge a pull request", "/graphql".to_owned(), body)

@@ -4,6 +4,10 @@ use http::{Method, Response};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use super::build::{
+    add_labels, api_of, ask_reviews, assign, close, comment, comments, create, delete_branch, events, find, list_open,
+    milestones, set_milestone, update,
+};
 use super::*;
 use crate::host::Accounts;
 
@@ -90,7 +94,7 @@ fn requests_are_as_documented() {
         create(&site(), &new),
         Method::POST,
         "/repos/fleet/config/pulls",
-        Some(json!({"head": "promotion/a", "base": "main", "title": "t", "body": "b"})),
+        Some(json!({"head": "promotion/a", "base": "main", "title": "t", "body": "b", "draft": false})),
     );
     check(
         update(&site(), 7, "t", "b"),
@@ -141,7 +145,7 @@ fn requests_are_as_documented() {
 fn states_are_told_apart() {
     let check = |state: &str, merged_at: Option<&str>, expect: PullRequestState| {
         let body = json!([pull(state, merged_at, &json!({"full_name": "Fleet/Config"}))]);
-        let found = parse_list(&answer(200, &body)).unwrap().remove(0);
+        let found = parse::list(&answer(200, &body)).unwrap().remove(0);
         assert_eq!(found.state, expect);
         assert_eq!(found.merged_commit.is_some(), expect == PullRequestState::Merged);
         assert_eq!((found.number, found.head.as_str(), found.body.as_str()), (7, "promotion/a", ""));
@@ -150,7 +154,7 @@ fn states_are_told_apart() {
     check("open", None, PullRequestState::Open);
     check("closed", None, PullRequestState::Closed);
     check("closed", Some("2026-11-23T10:00:00Z"), PullRequestState::Merged);
-    check("locked", None, PullRequestState::Closed);
+    check("brand new", None, PullRequestState::Open);
 }
 
 #[test]
@@ -171,7 +175,7 @@ fn attributes_are_seen() {
         milestone: Some("Q4".to_owned()),
         draft: true,
     };
-    assert_eq!(parse_list(&answer(200, &json!([body]))).unwrap()[0].attributes, seen);
+    assert_eq!(parse::list(&answer(200, &json!([body]))).unwrap()[0].attributes, seen);
 }
 
 #[test]
@@ -185,7 +189,7 @@ fn the_same_review_is_not_asked_for_twice() {
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let wanted =
         Attributes { reviewers: names(&["ann", "bob"]), team_reviewers: names(&["platform"]), ..Attributes::default() };
-    let events = parse_events(&answer(200, &events)).unwrap();
+    let events = parse::events(&answer(200, &events)).unwrap();
     let left = events.into_iter().fold(wanted, |left, event| left.missing_in(&event.asked()));
     assert_eq!((left.reviewers, left.team_reviewers), (names(&["bob"]), names(&[])));
 }
@@ -193,29 +197,29 @@ fn the_same_review_is_not_asked_for_twice() {
 #[test]
 fn forks_are_not_seen() {
     let body = json!([pull("open", None, &json!({"full_name": "mallory/config"})), pull("open", None, &Value::Null)]);
-    assert_eq!(parse_list(&answer(200, &body)).unwrap(), []);
+    assert_eq!(parse::list(&answer(200, &body)).unwrap(), []);
 }
 
 #[test]
 fn created_or_not() {
     let refused = |message: &str| json!({"message": "Validation Failed", "errors": [{"message": message}]});
-    let created = parse_created(&site(), answer(201, &pull("open", None, &Value::Null))).unwrap();
+    let created = parse::created(&site(), answer(201, &pull("open", None, &Value::Null))).unwrap();
     assert!(matches!(created, Created::Done(pull) if pull.number == 7));
     let exists = refused("A pull request already exists for fleet:promotion/a.");
-    assert!(matches!(parse_created(&site(), answer(422, &exists)).unwrap(), Created::Exists));
+    assert!(matches!(parse::created(&site(), answer(422, &exists)).unwrap(), Created::Exists));
     let invalid = json!({"message": "Validation Failed", "errors": [{"field": "head", "code": "invalid"}]});
-    assert!(matches!(parse_created(&site(), answer(422, &invalid)).unwrap(), Created::HeadUnknown));
+    assert!(matches!(parse::created(&site(), answer(422, &invalid)).unwrap(), Created::HeadUnknown));
     let behind = refused("No commits between main and promotion/a");
-    assert!(matches!(parse_created(&site(), answer(422, &behind)).unwrap(), Created::HeadUnknown));
+    assert!(matches!(parse::created(&site(), answer(422, &behind)).unwrap(), Created::HeadUnknown));
     let invalid = json!({"message": "Validation Failed", "errors": [{"field": "base", "code": "invalid"}]});
-    let error = parse_created(&site(), answer(422, &invalid)).unwrap_err();
+    let error = parse::created(&site(), answer(422, &invalid)).unwrap_err();
     assert!(error.to_string().ends_with("422: Validation Failed: base is invalid"), "{error}");
 }
 
 #[test]
 fn deleted_or_not() {
-    assert!(parse_deleted(answer(204, &Value::Null)).unwrap());
-    assert!(!parse_deleted(answer(422, &json!({"message": "Reference does not exist"}))).unwrap());
-    assert!(parse_deleted(answer(422, &json!({"message": "Cannot delete this protected branch"}))).is_err());
-    assert!(parse_deleted(answer(404, &json!({"message": "Not Found"}))).is_err());
+    assert!(parse::deleted(answer(204, &Value::Null)).unwrap());
+    assert!(!parse::deleted(answer(422, &json!({"message": "Reference does not exist"}))).unwrap());
+    assert!(parse::deleted(answer(422, &json!({"message": "Cannot delete this protected branch"}))).is_err());
+    assert!(parse::deleted(answer(404, &json!({"message": "Not Found"}))).is_err());
 }

@@ -71,9 +71,9 @@ impl From<Pull> for PullRequest {
     fn from(pull: Pull) -> Self {
         let state = match pull.state.as_str() {
             "merged" => PullRequestState::Merged,
+            "closed" => PullRequestState::Closed,
             // GitLab locks a merge request for the moment in which it merges it.
-            "opened" | "locked" => PullRequestState::Open,
-            _ => PullRequestState::Closed,
+            _ => PullRequestState::Open,
         };
         // Without a merge commit, the base was moved to the head.
         let merged = pull.merge_commit_sha.or(pull.squash_commit_sha).or_else(|| pull.sha.clone());

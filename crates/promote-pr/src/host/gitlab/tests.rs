@@ -121,7 +121,7 @@ fn states_are_told_apart() {
     check("locked", PullRequestState::Open);
     check("closed", PullRequestState::Closed);
     check("merged", PullRequestState::Merged);
-    check("brand new", PullRequestState::Closed);
+    check("brand new", PullRequestState::Open);
 }
 
 #[test]
@@ -144,9 +144,9 @@ fn created_or_not() {
     check(
         401,
         json!({"error": "invalid_token", "error_description": "Token was revoked."}),
-        "invalid_token; Token was revoked.",
+        "invalid_token; Token was revoked.; renew the credential",
     );
-    check(403, json!({"message": "403 Forbidden"}), "403: 403 Forbidden");
+    check(403, json!({"message": "403 Forbidden"}), "403: 403 Forbidden; give the credential the right to do that");
 }
 
 #[test]

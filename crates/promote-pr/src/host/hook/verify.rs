@@ -21,7 +21,7 @@ pub(super) fn hmac(
     let signature = names.iter().find_map(|name| text(headers, name)).ok_or(Refused::Unsigned)?;
     let signature = signature.strip_prefix(prefix).and_then(from_hex).ok_or(Refused::Forged)?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, usable(secret)?.as_bytes());
-    hmac::verify(&key, body, &signature).map_err(|_| Refused::Forged)
+    hmac::verify(&key, body, &signature).map_err(|_unspecified| Refused::Forged)
 }
 
 /// The signature of [Standard Webhooks] if there is one, else the token itself.
@@ -36,7 +36,7 @@ pub(super) fn gitlab(headers: &HeaderMap, body: &[u8], secret: &SecretString, no
         return Err(Refused::Unsigned);
     };
     let key = match secret.strip_prefix("whsec_") {
-        Some(encoded) => STANDARD.decode(encoded).map_err(|_| Refused::Forged)?,
+        Some(encoded) => STANDARD.decode(encoded).map_err(|_undecodable| Refused::Forged)?,
         None => secret.as_bytes().to_vec(),
     };
     let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
@@ -46,7 +46,7 @@ pub(super) fn gitlab(headers: &HeaderMap, body: &[u8], secret: &SecretString, no
     if !signatures.any(|signature| hmac::verify(&key, &signed, &signature).is_ok()) {
         return Err(Refused::Forged);
     }
-    let time = time.parse::<i64>().map_err(|_| Refused::Forged)?;
+    let time = time.parse::<i64>().map_err(|_not_number| Refused::Forged)?;
     if now.as_second().abs_diff(time) > TOLERANCE.unsigned_abs() { Err(Refused::Old) } else { Ok(()) }
 }
 
@@ -64,7 +64,7 @@ pub(super) fn password(headers: &HeaderMap, secret: &SecretString) -> Result<(),
 fn same(given: &str, secret: &str) -> Result<(), Refused> {
     let digest = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
     let (given, secret) = (digest(given), digest(secret));
-    constant_time::verify_slices_are_equal(given.as_ref(), secret.as_ref()).map_err(|_| Refused::Forged)
+    constant_time::verify_slices_are_equal(given.as_ref(), secret.as_ref()).map_err(|_unspecified| Refused::Forged)
 }
 
 /// An empty secret would let everybody in.

@@ -55,11 +55,17 @@ fn failures_tell_what_the_host_said() {
         let start = "cannot create a pull request in fleet/config on git.example.com: the host answered ";
         assert_eq!(error.to_string().strip_prefix(start), Some(expect), "{error}");
     };
-    check(403, r#"{"message":"no way"}"#, "403: no way");
+    check(403, r#"{"message":"no way"}"#, "403: no way; give the credential the right to do that");
+    check(
+        403,
+        r#"{"message":"Repository was archived so is read-only."}"#,
+        "403: Repository was archived so is read-only.; unarchive the repository, or promote to another one",
+    );
+    check(410, "", "410; the repository was deleted or renamed, or the credential does not see it");
     check(500, "", "500");
     check(502, "<html><body>Bad gateway</body></html>", "502");
     check(500, "plain\n\u{1b}[31m text ", "500: plain [31m text");
-    check(401, r#"{"message":"token s3cret is revoked"}"#, "401: token *** is revoked");
+    check(401, r#"{"message":"token s3cret is revoked"}"#, "401: token *** is revoked; renew the credential");
     check(
         422,
         r#"{"message":"Validation Failed","errors":[{"resource":"PullRequest","field":"base","code":"invalid"},{"message":"x"},"y",7]}"#,
