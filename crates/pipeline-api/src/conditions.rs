@@ -2,58 +2,39 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::names::names;
 use crate::status;
 
-/// What a condition is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConditionType {
-    /// Every target can be read and no promotion is failing. Waiting, open and awaiting approval are ready.
-    Ready,
-    /// Work is due that the controller does without help
-    /// ([kstatus](https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md)).
-    Reconciling,
-    /// A person must act first (kstatus).
-    Stalled,
-    /// The first environment is not ready, or its targets disagree, so that there is nothing to promote yet.
-    PromotionPending,
-    /// The spec asks for something that this version of the controller does not act on.
-    Unsupported,
-}
-
-impl ConditionType {
-    /// The name as it stands in the status.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "Ready",
-            Self::Reconciling => "Reconciling",
-            Self::Stalled => "Stalled",
-            Self::PromotionPending => "PromotionPending",
-            Self::Unsupported => "Unsupported",
-        }
+names! {
+    /// What a condition is about.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum ConditionType {
+        /// Every target can be read and no promotion is failing. Waiting, open and awaiting approval are ready.
+        Ready,
+        /// Work is due that the controller does without help
+        /// ([kstatus](https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md)).
+        Reconciling,
+        /// A person must act first (kstatus).
+        Stalled,
+        /// The first environment is not ready, or its targets disagree, so that there is nothing to promote yet.
+        PromotionPending,
+        /// The spec asks for something that this version of the controller does not act on.
+        Unsupported,
+        /// Another environment or Pipeline promotes to the same field of the same repository.
+        Conflicting,
     }
 }
 
-/// Whether a condition holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConditionStatus {
-    /// It holds.
-    True,
-    /// It does not hold.
-    False,
-    /// Nobody can tell.
-    Unknown,
-}
-
-impl ConditionStatus {
-    /// The name as it stands in the status.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
+names! {
+    /// Whether a condition holds.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum ConditionStatus {
+        /// It holds.
+        True,
+        /// It does not hold.
+        False,
+        /// Nobody can tell.
+        Unknown,
     }
 }
 
@@ -63,65 +44,46 @@ impl From<bool> for ConditionStatus {
     }
 }
 
-/// Why a condition has its status. The first five are those of the first pipeline-controller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// All is well.
-    ReconciliationSucceeded,
-    /// An application object is missing or could not be read.
-    TargetNotReadable,
-    /// `clusterRef` names no cluster.
-    TargetClusterNotFound,
-    /// The cluster that `clusterRef` names is not ready.
-    TargetClusterNotReady,
-    /// The first environment is not ready, or its targets disagree.
-    EnvironmentNotReady,
-    /// The spec contradicts itself or names what cannot be.
-    InvalidSpec,
-    /// The spec uses fields that this version does not act on.
-    UnsupportedFields,
-    /// A promotion is under way or due.
-    Progressing,
-    /// `spec.suspend` is set.
-    Suspended,
-    /// There is a revision to promote, and no `promotion` for the next environment.
-    NoPromotion,
-    /// A revision waits for a person's approval.
-    WaitingForApproval,
-    /// The pull request is open and waits for its merge.
-    PullRequestOpen,
-    /// A person closed the pull request without merging it.
-    PullRequestClosed,
-    /// The change is in, and the environment has not reported the revision for too long.
-    EnvironmentNotProgressing,
-    /// An attempt to promote failed.
-    PromotionFailed,
-    /// The Secret with the credentials is missing or lacks a key.
-    SecretNotUsable,
-}
-
-impl Reason {
-    /// The name as it stands in the status.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ReconciliationSucceeded => "ReconciliationSucceeded",
-            Self::TargetNotReadable => "TargetNotReadable",
-            Self::TargetClusterNotFound => "TargetClusterNotFound",
-            Self::TargetClusterNotReady => "TargetClusterNotReady",
-            Self::EnvironmentNotReady => "EnvironmentNotReady",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::UnsupportedFields => "UnsupportedFields",
-            Self::Progressing => "Progressing",
-            Self::Suspended => "Suspended",
-            Self::NoPromotion => "NoPromotion",
-            Self::WaitingForApproval => "WaitingForApproval",
-            Self::PullRequestOpen => "PullRequestOpen",
-            Self::PullRequestClosed => "PullRequestClosed",
-            Self::EnvironmentNotProgressing => "EnvironmentNotProgressing",
-            Self::PromotionFailed => "PromotionFailed",
-            Self::SecretNotUsable => "SecretNotUsable",
-        }
+names! {
+    /// Why a condition has its status. The first five are those of the first pipeline-controller.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Reason {
+        /// All is well.
+        ReconciliationSucceeded,
+        /// An application object is missing or could not be read.
+        TargetNotReadable,
+        /// `clusterRef` names no cluster.
+        TargetClusterNotFound,
+        /// The cluster that `clusterRef` names is not ready.
+        TargetClusterNotReady,
+        /// The first environment is not ready, or its targets disagree.
+        EnvironmentNotReady,
+        /// The spec contradicts itself or names what cannot be.
+        InvalidSpec,
+        /// The spec uses fields that this version does not act on.
+        UnsupportedFields,
+        /// A promotion is under way or due.
+        Progressing,
+        /// `spec.suspend` is set.
+        Suspended,
+        /// There is a revision to promote, and no `promotion` for the next environment.
+        NoPromotion,
+        /// A revision waits for a person's approval.
+        WaitingForApproval,
+        /// The pull request is open and waits for its merge.
+        PullRequestOpen,
+        /// A person closed the pull request without merging it.
+        PullRequestClosed,
+        /// The change is in, and the environment has not reported the revision for too long.
+        EnvironmentNotProgressing,
+        /// An attempt to promote failed.
+        PromotionFailed,
+        /// The revision is older than the one that the environment runs, and `allowDowngrade` is not set.
+        DowngradeNotAllowed,
+        /// A pull request that is not wanted any more is being closed.
+        Withdrawing,
+        /// Two promotions change the same field.
+        FieldShared,
     }
 }
 

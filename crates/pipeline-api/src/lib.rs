@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+pub mod metadata;
+
 pub mod conditions;
+mod names;
 pub mod normalized;
 mod promotion;
 mod rules;
@@ -16,9 +19,11 @@ pub use promotion::{
     PullRequestSpec, SecretName, ShippedProvider, ShippedPullRequest, ShippedStrategy, Update, WebhookFormat,
     WebhookSpec,
 };
-pub use spec::{AppRef, ClusterKind, ClusterRef, Environment, Observe, Pipeline, PipelineSpec, PromoteWhen, Target};
+pub use spec::{
+    AppRef, ClusterKind, ClusterRef, DeletionPolicy, Environment, Observe, Pipeline, PipelineSpec, PromoteWhen, Target,
+};
 pub use status::{
-    ClusterAppRef, EnvironmentStatus, HISTORY_MAX, Phase, PipelineStatus, PromotionStatus, ReportState, ReportStatus,
-    TEXT_MAX, TargetStatus, WaitingApproval, text,
+    Arriving, ClusterAppRef, EnvironmentStatus, HISTORY_MAX, Phase, PipelineStatus, PromotionStatus, ReportState,
+    ReportStatus, Repository, TEXT_MAX, TargetStatus, WaitingApproval, text,
 };
 pub use unsupported::{Unsupported, unsupported};

@@ -12,6 +12,9 @@ use crate::{
     WebhookFormat, rules,
 };
 
+/// The progress deadline of a Pipeline that sets none.
+pub const PROGRESS_DEADLINE: Duration = Duration::from_secs(30 * 60);
+
 /// How to promote to an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promotion {
@@ -191,6 +194,9 @@ pub enum Problem {
     /// Not the name of an image.
     #[error("{}", rules::IMAGE_NAME)]
     NotImageName,
+    /// Not a duration.
+    #[error("{}", rules::DURATION)]
+    NotDuration,
     /// Not names.
     #[error("{}", rules::NAMES)]
     NotNames,
@@ -229,6 +235,13 @@ impl Pipeline {
         }
     }
 
+    /// How long an environment may take to become ready at a revision that was delivered to it.
+    #[must_use]
+    pub fn progress_deadline(&self) -> Duration {
+        let own = self.spec.progress_deadline.as_deref().and_then(rules::duration_of);
+        own.unwrap_or(PROGRESS_DEADLINE)
+    }
+
     /// Everything that is wrong with the spec. The API server refuses the same, but for objects that were stored before
     /// it knew the rules.
     #[must_use]
@@ -237,6 +250,9 @@ impl Pipeline {
         let mut wrong = Vec::new();
         check(&mut wrong, rules::is_object_name(&spec.app_ref.name), "spec.appRef.name", Problem::NotObjectName);
         check(&mut wrong, !spec.environments.is_empty(), "spec.environments", Problem::NoEnvironments);
+        let deadline = spec.progress_deadline.as_deref();
+        let deadline = deadline.is_none_or(|text| rules::duration_of(text).is_some());
+        check(&mut wrong, deadline, "spec.progressDeadline", Problem::NotDuration);
         if let Some(promotion) = &spec.promotion {
             wrong.extend(normalize("spec.promotion", promotion).err());
         }

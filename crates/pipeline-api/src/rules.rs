@@ -184,6 +184,21 @@ pub(crate) fn is_image_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| matches!(c, '[' | ']') || c.is_whitespace())
 }
 
+/// A duration in the words of Go, without fractions and signs.
+pub(crate) fn duration(field: &str) -> Rule {
+    rule(
+        "self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && self.matches('[1-9]')",
+        format!("{field} {DURATION}"),
+    )
+}
+
+pub(crate) const DURATION: &str = "must be a positive duration such as 90s, 45m or 1h30m";
+
+pub(crate) fn duration_of(text: &str) -> Option<Duration> {
+    let span: jiff::SignedDuration = text.parse().ok()?;
+    Duration::try_from(span).ok().filter(|duration| !duration.is_zero())
+}
+
 /// Names of labels and people, which become parts of requests to a host.
 pub(crate) fn names(field: &str) -> Rule {
     rule(

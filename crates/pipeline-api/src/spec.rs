@@ -50,6 +50,30 @@ pub struct PipelineSpec {
     /// Stop promoting and following promotions until this is taken away; what is open stays open.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspend: bool,
+    /// Promote a revision that is older than the one an environment runs, as after a rollback in the first environment.
+    /// Older is what semantic versions say, else what the environment ran before. Default: false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_downgrade: bool,
+    /// How long an environment may take to become ready at a revision that was delivered to it, for example `45m`; after that
+    /// it is reported as stalled. Default: `30m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 16))]
+    #[x_kube(validation = rules::duration("progressDeadline"))]
+    pub progress_deadline: Option<String>,
+    /// What becomes of open pull requests that nothing asks for any more, because the Pipeline was deleted, or an environment
+    /// or its promotion was taken out of it. Default: `Orphan`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+}
+
+/// What becomes of open pull requests that nothing asks for any more.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletionPolicy {
+    /// They stay open, for people to merge or close.
+    #[default]
+    Orphan,
+    /// They are closed with a comment, and their branches deleted.
+    Close,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

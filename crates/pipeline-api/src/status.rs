@@ -5,7 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{ClusterRef, schema};
+use crate::normalized::PullRequest;
+use crate::{ClusterRef, Provider, names::names, schema};
 
 /// How many ended promotions an environment remembers.
 pub const HISTORY_MAX: usize = 10;
@@ -36,6 +37,10 @@ pub struct PipelineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub last_handled_reconcile_at: Option<String>,
+    /// The value of the annotation `pipelines.weave.works/approve` that was last acted on: each approval in it is used once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
+    pub last_handled_approval: Option<String>,
 }
 
 /// What is known of an environment.
@@ -49,6 +54,9 @@ pub struct EnvironmentStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "schema::null_is_default")]
     #[schemars(length(max = 100))]
     pub targets: Vec<TargetStatus>,
+    /// The revision that was delivered to this environment and is not ready in all of it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arriving: Option<Arriving>,
     /// The promotion to this environment that is under way, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotion: Option<PromotionStatus>,
@@ -100,6 +108,17 @@ pub struct WaitingApproval {
     /// The revision; the first pipeline-controller wrote an empty one for "nothing waits", which reads as none here.
     #[schemars(length(max = 253))]
     pub revision: String,
+}
+
+/// A revision on its way into an environment.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Arriving {
+    /// The revision.
+    #[schemars(length(max = 253))]
+    pub revision: String,
+    /// Since when it is expected: the deadline counts from here.
+    pub since: Time,
 }
 
 /// What was found in a target.
@@ -181,6 +200,9 @@ pub struct PromotionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub approved_by: Option<String>,
+    /// When the approval was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_time: Option<Time>,
     /// What happened last, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
@@ -192,47 +214,70 @@ pub struct PromotionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub secret_version: Option<String>,
+    /// Where the pull request is, so that it can be closed when the spec has come to name another place or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Repository>,
 }
 
-/// How far a promotion is.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// Waits for a person's approval; nothing was done yet.
-    AwaitingApproval,
-    /// Decided and not done yet: the first attempt is due, or a later one after a failure that may pass.
-    Pending,
-    /// The pull request is open.
-    Open,
-    /// The change is in: the pull request was merged, or the receiver accepted the event. The environment does not
-    /// report the revision yet.
-    Delivered,
-    /// The environment reports the revision and is ready.
-    Succeeded,
-    /// The repository already held the revision, so there was nothing to change. The environment does not report it yet.
-    AlreadyApplied,
-    /// A person closed the pull request without merging it; it is not opened again for this promotion.
-    Closed,
-    /// Another revision took its place before it was done.
-    Superseded,
-    /// An attempt failed in a way that a person must mend first.
-    Failed,
+/// A configuration repository, and what opens it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Repository {
+    /// URL of the repository.
+    #[schemars(length(max = 2048))]
+    pub url: String,
+    /// The branch that the pull request is to be merged into.
+    #[schemars(length(max = 250))]
+    pub branch: String,
+    /// Name of the Secret that holds the credentials.
+    #[schemars(length(max = 253))]
+    pub secret_ref: String,
+    /// The kind of host, if the spec named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// Base URL of the host's API, if the spec named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub api_url: Option<String>,
 }
 
-impl Phase {
-    /// The name as it stands in the status.
+impl Repository {
+    /// Where a promotion by pull request goes.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AwaitingApproval => "AwaitingApproval",
-            Self::Pending => "Pending",
-            Self::Open => "Open",
-            Self::Delivered => "Delivered",
-            Self::Succeeded => "Succeeded",
-            Self::AlreadyApplied => "AlreadyApplied",
-            Self::Closed => "Closed",
-            Self::Superseded => "Superseded",
-            Self::Failed => "Failed",
+    pub fn of(pull_request: &PullRequest) -> Self {
+        Self {
+            url: pull_request.url.to_string(),
+            branch: pull_request.branch.clone(),
+            secret_ref: pull_request.secret.clone(),
+            provider: pull_request.provider,
+            api_url: pull_request.api_url.as_ref().map(ToString::to_string),
         }
+    }
+}
+
+names! {
+    /// How far a promotion is.
+    #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Phase {
+        /// Waits for a person's approval; nothing was done yet.
+        AwaitingApproval,
+        /// Decided and not done yet: the first attempt is due, or a later one after a failure that may pass.
+        Pending,
+        /// The pull request is open.
+        Open,
+        /// The change is in: the pull request was merged, or the receiver accepted the event. The environment does not
+        /// report the revision yet.
+        Delivered,
+        /// The environment reports the revision and is ready.
+        Succeeded,
+        /// The repository already held the revision, so there was nothing to change. The environment does not report it yet.
+        AlreadyApplied,
+        /// A person closed the pull request without merging it; it is not opened again for this promotion.
+        Closed,
+        /// Another revision took its place before it was done.
+        Superseded,
+        /// An attempt failed in a way that a person must mend first.
+        Failed,
     }
 }
 

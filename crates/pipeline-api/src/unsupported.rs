@@ -43,7 +43,7 @@ fn in_target(fields: &mut Vec<Unsupported>, field: &str, target: &Target) {
 }
 
 fn in_promotion(fields: &mut Vec<Unsupported>, field: &str, promotion: &Promotion) {
-    const HMAC: &str = "events and approvals are not received yet";
+    const HMAC: &str = "events and approvals over HTTP are not received yet";
 
     let mut add = |present: bool, name: &str, reason| {
         if present {
@@ -51,7 +51,6 @@ fn in_promotion(fields: &mut Vec<Unsupported>, field: &str, promotion: &Promotio
         }
     };
 
-    add(promotion.manual == Some(true), "manual", "a waiting revision is recorded but cannot be approved yet");
     add(promotion.hmac_secret_ref.is_some(), "hmacSecretRef", HMAC);
     if let Some(strategy) = &promotion.strategy {
         add(strategy.secret_ref.is_some(), "strategy.secretRef", HMAC);

@@ -3,23 +3,26 @@
 use futures::future::join_all;
 use kube::ResourceExt;
 use pipeline_api::Pipeline;
-use pipeline_api::normalized::Strategy;
 
 use crate::context::Context;
-use crate::outcome::{Failure, Next, Outcome};
-use crate::plan::Effect;
+use crate::outcome::{Done, Failure, Next, Outcome};
+use crate::plan::{Effect, Plan, Withdrawal};
 use crate::strategies::secrets::{self, Secrets};
 
-/// Carries all `effects` out at the same time.
+/// Carries all effects and withdrawals of `plan` out at the same time.
 ///
 /// *Idempotency*: an effect's key finds what an earlier try did, so that a crash at any moment is mended by another try.
-pub(crate) async fn act(ctx: &Context, pipeline: &Pipeline, effects: &[Effect]) -> Vec<Outcome> {
-    join_all(effects.iter().map(|effect| perform(ctx, pipeline, effect))).await
+pub(crate) async fn act(ctx: &Context, pipeline: &Pipeline, plan: &Plan) -> Vec<Outcome> {
+    let effects = join_all(plan.effects.iter().map(|effect| perform(ctx, pipeline, effect)));
+    let withdrawals = join_all(plan.withdrawals.iter().map(|withdrawal| withdraw(ctx, pipeline, withdrawal)));
+    let (mut outcomes, withdrawn) = futures::join!(effects, withdrawals);
+    outcomes.extend(withdrawn);
+    outcomes
 }
 
 async fn perform(ctx: &Context, pipeline: &Pipeline, effect: &Effect) -> Outcome {
     let environment = effect.environment.clone();
-    let secrets = match read(ctx, pipeline, &effect.strategy).await {
+    let secrets = match read(ctx, pipeline, secrets::names(&effect.strategy)).await {
         Ok(secrets) => secrets,
         Err(failure) => {
             return Outcome { environment, result: Err(failure), secret_version: None };
@@ -31,10 +34,22 @@ async fn perform(ctx: &Context, pipeline: &Pipeline, effect: &Effect) -> Outcome
     Outcome { environment, result, secret_version: secrets.version() }
 }
 
-/// The Secrets that the strategy names, in the Pipeline's own namespace only.
-async fn read(ctx: &Context, pipeline: &Pipeline, strategy: &Strategy) -> Result<Secrets, Failure> {
+async fn withdraw(ctx: &Context, pipeline: &Pipeline, withdrawal: &Withdrawal) -> Outcome {
+    let credentials = Some(withdrawal.repository.secret_ref.as_str());
+    let result = match read(ctx, pipeline, [credentials, None, None]).await {
+        Ok(secrets) => {
+            let withdrawn = ctx.strategies.withdraw(pipeline, withdrawal, secrets.credentials.as_ref()).await;
+            withdrawn.map(|()| Done::Withdrawn)
+        }
+        Err(failure) => Err(failure),
+    };
+    Outcome { environment: withdrawal.environment.clone(), result, secret_version: None }
+}
+
+/// The Secrets of these names, in the Pipeline's own namespace only.
+async fn read(ctx: &Context, pipeline: &Pipeline, names: [Option<&str>; 3]) -> Result<Secrets, Failure> {
     let namespace = pipeline.namespace().unwrap_or_default();
-    let read = secrets::names(strategy).map(async |name| match name {
+    let read = names.map(async |name| match name {
         Some(name) => pipeline_secrets::read(ctx.client.clone(), &namespace, name).await.map(Some),
         None => Ok(None),
     });

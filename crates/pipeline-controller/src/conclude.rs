@@ -6,15 +6,16 @@ use std::time::Duration;
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pipeline_api::{
-    ClusterAppRef, EnvironmentStatus, Phase, Pipeline, PipelineStatus, PromotionStatus, ReportState, ReportStatus,
-    TargetStatus, text,
+    Arriving, ClusterAppRef, DeletionPolicy, EnvironmentStatus, Phase, Pipeline, PipelineStatus, PromotionStatus,
+    ReportState, ReportStatus, TargetStatus, text,
 };
 use uuid::Uuid;
 
-use crate::decide;
+use crate::approve;
+use crate::decide::{self, records};
 use crate::observed::{Observed, ObservedTarget, Reports};
 use crate::outcome::{Done, Failure, Next, Outcome};
-use crate::plan::Plan;
+use crate::plan::{EnvironmentPlan, Plan, Step};
 use crate::policy::Policy;
 
 mod conditions;
@@ -34,6 +35,8 @@ pub struct Report {
     pub transitions: Vec<Transition>,
     /// When the pipeline is to be looked at again, if nothing wakes it before.
     pub requeue: Duration,
+    /// Whether the Pipeline, once deleted, has to stay until its pull requests are closed.
+    pub holds: bool,
 }
 
 /// Draws the conclusions at `now`.
@@ -49,17 +52,29 @@ pub fn conclude(
     if plan.suspended {
         let mut status = PipelineStatus { observed_generation: pipeline.metadata.generation, ..before };
         conditions::suspend(&mut status, pipeline.metadata.generation, now);
-        return Report { status, transitions: Vec::new(), requeue: policy.resync };
+        let holds = holds(pipeline, &status);
+        return Report { status, transitions: Vec::new(), requeue: policy.resync, holds };
     }
     let waits = outcomes.iter().any(Outcome::waits);
     let outcomes = outcomes.into_iter().filter(|outcome| !outcome.waits());
     let mut outcomes: BTreeMap<String, Outcome> =
         outcomes.map(|outcome| (outcome.environment.clone(), outcome)).collect();
     let mut environments = BTreeMap::new();
+    let mut at_once = plan.starts;
     for (name, planned) in &plan.environments {
         let promotion = planned.promotion.clone().map(|mut record| {
             if let Some(outcome) = outcomes.remove(name) {
-                apply(&mut record, outcome, pipeline, policy, now);
+                match plan.withdrawals.iter().find(|withdrawal| withdrawal.environment == *name) {
+                    Some(withdrawal) => {
+                        withdraw(&mut record, outcome, &withdrawal.reason, policy, now);
+                        at_once |= record.finished_time.is_some();
+                    }
+                    None if is_of_the_past(&record, &outcome) => {
+                        at_once = true;
+                        record = again(pipeline, name, &record, now);
+                    }
+                    None => apply(&mut record, outcome, pipeline, policy, now),
+                }
             }
             heed(&mut record, report(&before, name), now);
             succeed_if_live(&mut record, pipeline, observed, name, now);
@@ -67,8 +82,10 @@ pub fn conclude(
         });
         let report = report(&before, name).filter(|report| is_about(report, promotion.as_ref())).cloned();
         let targets = observed.environment(name).into_iter().flat_map(|environment| &environment.targets);
+        let earlier = before.environments.get(name).and_then(|environment| environment.arriving.as_ref());
         let status = EnvironmentStatus {
             waiting_approval: planned.waiting_approval.clone(),
+            arriving: arriving(planned, promotion.as_ref(), plan.revision.as_deref(), earlier, now),
             targets: targets.map(|target| target_status(pipeline, target)).collect(),
             promotion,
             report,
@@ -76,20 +93,111 @@ pub fn conclude(
         };
         environments.insert(name.clone(), status);
     }
+    let last_handled_approval = match plan.invalid.is_empty() {
+        true => approve::annotation(pipeline).map(str::to_owned),
+        false => before.last_handled_approval.clone(),
+    };
     let mut status = PipelineStatus {
         observed_generation: pipeline.metadata.generation,
         conditions: before.conditions.clone(),
         environments,
         last_handled_reconcile_at: decide::requested_at(pipeline).map(str::to_owned),
+        last_handled_approval,
     };
     conditions::set(&mut status, pipeline, observed, plan, policy, now);
-    let transitions = transitions::between(&before, &status);
-    let requeue = match (plan.starts, waits) {
+    let mut transitions = transitions::between(&before, &status);
+    transitions.extend(transitions::of_refused(&plan.refused));
+    let requeue = match (at_once, waits) {
         (true, _) => Duration::ZERO,
         (false, true) => TURN,
-        (false, false) => requeue(&status, observed, policy, now),
+        (false, false) => requeue(pipeline, &status, observed, policy, now),
     };
-    Report { status, transitions, requeue }
+    let holds = holds(pipeline, &status);
+    Report { status, transitions, requeue, holds }
+}
+
+/// Whether the pull request that was found ended before this promotion was put on record: the record of its own time is lost, as
+/// when the Pipeline was deleted and made again.
+fn is_of_the_past(record: &PromotionStatus, outcome: &Outcome) -> bool {
+    record.url.is_none() && matches!(outcome.result, Ok(Done::Closed { .. }))
+}
+
+/// The same promotion with the next sequence, so that it gets a pull request of its own.
+fn again(pipeline: &Pipeline, environment: &str, record: &PromotionStatus, now: Timestamp) -> PromotionStatus {
+    let sequence = records::sequence(record).saturating_add(1);
+    PromotionStatus {
+        approved_by: record.approved_by.clone(),
+        approved_time: record.approved_time.clone(),
+        repository: record.repository.clone(),
+        ..records::start(pipeline, environment, &record.revision, sequence, now)
+    }
+}
+
+fn holds(pipeline: &Pipeline, status: &PipelineStatus) -> bool {
+    let mut promotions = status.environments.values().filter_map(|environment| environment.promotion.as_ref());
+    pipeline.spec.deletion_policy == Some(DeletionPolicy::Close) && promotions.any(records::may_be_open)
+}
+
+/// Since when the environment is expected to become ready at the revision that it got.
+fn arriving(
+    planned: &EnvironmentPlan,
+    promotion: Option<&PromotionStatus>,
+    revision: Option<&str>,
+    earlier: Option<&Arriving>,
+    now: Timestamp,
+) -> Option<Arriving> {
+    let delivered = promotion
+        .is_some_and(|record| matches!(record.phase, Phase::Delivered | Phase::AlreadyApplied) || is_hearsay(record));
+    let expected = planned.step == Step::Progressing || (planned.step == Step::Promoting && delivered);
+    let revision = revision.filter(|_| expected)?;
+    let known = earlier.filter(|earlier| earlier.revision == revision).cloned();
+    Some(known.unwrap_or_else(|| Arriving { revision: revision.to_owned(), since: Time(now) }))
+}
+
+/// Between why a pull request is closed and why it could not be.
+const NOT_CLOSED: &str = "; not closed yet: ";
+
+/// Why a pull request is closed, of the message of a record that says so.
+pub(crate) fn reason(message: &str) -> &str {
+    message.split_once(NOT_CLOSED).map_or(message, |(reason, _)| reason)
+}
+
+/// What cannot be closed is left to people in the end: nothing waits for it for ever.
+fn withdraw(record: &mut PromotionStatus, outcome: Outcome, reason: &str, policy: &Policy, now: Timestamp) {
+    record.last_attempt_time = Some(Time(now));
+    record.next_attempt_time = None;
+    let failure = match outcome.result {
+        Ok(_) => {
+            record.message = Some(text(format!("closed: {reason}")));
+            record.attempts = 0;
+            record.finished_time = Some(Time(now));
+            return;
+        }
+        Err(failure) => failure,
+    };
+    record.attempts = record.attempts.saturating_add(1);
+    let tries = u32::try_from(record.attempts).unwrap_or(u32::MAX);
+    let delay = match failure.next {
+        Next::Never | Next::Review => None,
+        Next::Backoff { at_least } => Some(policy.backoff(tries).max(at_least)),
+        Next::Turn => Some(Duration::ZERO),
+        Next::After(delay) => Some(delay),
+    };
+    // Of a pull request that nobody has seen, one look is enough.
+    match delay.filter(|_| tries < policy.retry_threshold && record.url.is_some()) {
+        Some(delay) => {
+            record.message = Some(text(format!("{reason}{NOT_CLOSED}{}", failure.message)));
+            record.next_attempt_time = Some(after(now, delay));
+        }
+        None if record.url.is_none() => {
+            record.message = None;
+            record.finished_time = Some(Time(now));
+        }
+        None => {
+            record.message = Some(text(format!("left open, it could not be closed: {}", failure.message)));
+            record.finished_time = Some(Time(now));
+        }
+    }
 }
 
 fn apply(record: &mut PromotionStatus, outcome: Outcome, pipeline: &Pipeline, policy: &Policy, now: Timestamp) {
@@ -133,6 +241,10 @@ fn succeed(record: &mut PromotionStatus, done: Done, now: Timestamp) {
         }
         Done::Delivered => {
             record.phase = Phase::Delivered;
+        }
+        Done::Withdrawn => {
+            record.phase = Phase::Superseded;
+            record.finished_time = Some(Time(now));
         }
     }
 }
@@ -191,6 +303,11 @@ fn heed(record: &mut PromotionStatus, report: Option<&ReportStatus>, now: Timest
     }
 }
 
+/// Whether the promotion has succeeded by the word of a receiver alone.
+fn is_hearsay(record: &PromotionStatus) -> bool {
+    record.phase == Phase::Succeeded && record.message.is_some()
+}
+
 /// A promotion has succeeded when the targets say so, whoever brought the revision there.
 fn succeed_if_live(
     record: &mut PromotionStatus,
@@ -201,8 +318,7 @@ fn succeed_if_live(
 ) {
     let awaited = match record.phase {
         Phase::Pending | Phase::Delivered | Phase::AwaitingApproval | Phase::Failed => true,
-        // By the word of a receiver alone, until now.
-        Phase::Succeeded => record.message.is_some(),
+        Phase::Succeeded => is_hearsay(record),
         Phase::Open | Phase::AlreadyApplied | Phase::Closed | Phase::Superseded => false,
     };
     let spec = pipeline.spec.environments.iter().find(|candidate| candidate.name == environment);
@@ -235,7 +351,13 @@ fn target_status(pipeline: &Pipeline, target: &ObservedTarget) -> TargetStatus {
     }
 }
 
-fn requeue(status: &PipelineStatus, observed: &Observed, policy: &Policy, now: Timestamp) -> Duration {
+fn requeue(
+    pipeline: &Pipeline,
+    status: &PipelineStatus,
+    observed: &Observed,
+    policy: &Policy,
+    now: Timestamp,
+) -> Duration {
     let environments = status.environments.values();
     let promotions = environments.filter_map(|environment| environment.promotion.as_ref());
     let promotions = promotions.flat_map(|record| {
@@ -252,8 +374,17 @@ fn requeue(status: &PipelineStatus, observed: &Observed, policy: &Policy, now: T
     let mut targets = observed.environments.values().flat_map(|environment| &environment.targets);
     let remote = targets.any(|target| target.cluster_ref.is_some()).then_some(policy.remote_interval);
     let unreadable = observed.unreadable().next().is_some().then_some(policy.unreadable);
-    let all = promotions.chain(remote).chain(unreadable);
+    let arriving = status.environments.values().filter_map(|environment| environment.arriving.as_ref());
+    let deadlines =
+        arriving.map(|arriving| left(arriving, pipeline.progress_deadline(), now)).filter(|left| !left.is_zero());
+    let all = promotions.chain(remote).chain(unreadable).chain(deadlines);
     all.min().unwrap_or(policy.resync).min(policy.resync)
+}
+
+/// Time before the deadline of what arrives; zero once it has passed.
+fn left(arriving: &Arriving, deadline: Duration, now: Timestamp) -> Duration {
+    let passed = Duration::try_from(now.duration_since(arriving.since.0)).unwrap_or_default();
+    deadline.saturating_sub(passed)
 }
 
 /// Up to a fifth longer, each promotion by its own measure, so that many do not ask their host at the same moment.

@@ -8,6 +8,7 @@ use kube::runtime::events::Recorder;
 use kube::{Client, ResourceExt};
 use pipeline_api::Pipeline;
 
+use crate::claims::Claims;
 use crate::hooks::Hooks;
 use crate::observe::applications::Applications;
 use crate::observe::clusters::Clusters;
@@ -18,6 +19,7 @@ pub(crate) struct Context {
     pub client: Client,
     pub applications: Applications,
     pub clusters: Clusters,
+    pub claims: Claims,
     pub strategies: Strategies,
     pub events: Recorder,
     pub policy: Policy,
@@ -26,6 +28,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Forgets a Pipeline that is gone.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        self.looks.forget(namespace, name);
+        self.applications.unfollow(namespace, name);
+        self.claims.release(namespace, name);
+        self.hooks.unfollow(namespace, name);
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the one clock of reconciling; everything pure is handed its time")]
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::now()

@@ -1,17 +1,21 @@
 //! What is to be done for a pipeline, given what was observed. Pure and total: no IO, no clock, no failure.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pipeline_api::metadata::REQUESTED_AT;
 use pipeline_api::normalized::{Promotion, Strategy};
 use pipeline_api::{
-    Environment, EnvironmentStatus, HISTORY_MAX, Phase, Pipeline, PromoteWhen, PromotionStatus, WaitingApproval,
+    Environment, EnvironmentStatus, Phase, Pipeline, PromoteWhen, PromotionStatus, Repository, WaitingApproval,
 };
 
-use crate::key;
+use crate::approve;
 use crate::observed::{Observed, ObservedEnvironment, Reports};
-use crate::plan::{Blocked, Effect, EnvironmentPlan, Plan, Step};
+use crate::plan::{Blocked, Effect, EnvironmentPlan, Plan, Step, Withdrawal};
 use crate::policy::Policy;
 use crate::validity;
+
+mod endings;
+pub(crate) mod records;
+mod versions;
 
 #[cfg(test)]
 mod tests;
@@ -19,25 +23,39 @@ mod tests;
 /// Decides what is to be done at `now`.
 ///
 /// The first environment's revision, once its targets agree and are ready, is promoted to the first later environment that does
-/// not report it. Open promotions of environments further on are followed, never started. A Pipeline with anything invalid about
-/// it, as one that is older than the API server's rules, is left alone.
+/// not report it. Open promotions of environments further on are followed, never started; those that nothing asks for any more
+/// are closed. A Pipeline with anything invalid about it, as one that is older than the API server's rules, is left alone.
 pub fn decide(pipeline: &Pipeline, observed: &Observed, policy: &Policy, now: Timestamp) -> Plan {
-    if pipeline.spec.suspend {
-        return Plan { suspended: true, ..Plan::default() };
-    }
-    let decider = Decider { pipeline, observed, policy, now };
+    let mut decider = Decider { pipeline, observed, policy, now, approvals: Vec::new() };
     let mut plan = Plan::default();
-    if !validity::problems(pipeline).is_empty() {
+    if pipeline.metadata.deletion_timestamp.is_some() {
+        return decider.delete();
+    }
+    if pipeline.spec.suspend {
+        return Plan { suspended: true, ..plan };
+    }
+    plan.invalid = validity::problems(pipeline);
+    if !plan.invalid.is_empty() {
         let environments = pipeline.spec.environments.iter();
-        let untouched = environments
-            .map(|environment| (environment.name.clone(), decider.unchanged(environment, Step::NotReached)));
+        let untouched = environments.map(|environment| {
+            let waiting_approval = decider.status(environment).waiting_approval;
+            let untouched = decider.unchanged(environment, Step::NotReached);
+            (environment.name.clone(), EnvironmentPlan { waiting_approval, ..untouched })
+        });
         plan.environments = untouched.collect();
         return plan;
     }
     let Some((first, later)) = pipeline.spec.environments.split_first() else {
         return plan;
     };
-    plan.environments.insert(first.name.clone(), decider.unchanged(first, Step::Source));
+    for approval in approve::given(pipeline) {
+        match approve::approve(pipeline, &approval, now) {
+            Ok(approved) => decider.approvals.push(approved),
+            Err(refusal) => plan.refused.push((approval, refusal)),
+        }
+    }
+    let decision = decider.abandon(first, Step::Source, "its environment is the first one now");
+    decider.add(&mut plan, &first.name, decision);
 
     match revision_of(first, observed.environment(&first.name)) {
         Ok(revision) => plan.revision = Some(revision),
@@ -46,17 +64,18 @@ pub fn decide(pipeline: &Pipeline, observed: &Observed, policy: &Policy, now: Ti
     let mut source = first;
     let mut reached = plan.revision.clone();
     for environment in later {
-        let (environment_plan, effect) = match &reached {
+        let decision = match &reached {
             Some(revision) => decider.promote(source, environment, revision),
-            None => decider.follow(source, environment),
+            None => decider.wait(source, environment, plan.revision.as_deref()),
         };
-        if environment_plan.step != Step::Live {
+        if decision.plan.step != Step::Live {
             reached = None;
         }
-        plan.starts |= decider.is_new(environment, environment_plan.promotion.as_ref());
-        plan.environments.insert(environment.name.clone(), environment_plan);
-        plan.effects.extend(effect);
+        decider.add(&mut plan, &environment.name, decision);
         source = environment;
+    }
+    for (name, decision) in decider.removed() {
+        decider.add(&mut plan, &name, decision);
     }
     plan
 }
@@ -94,98 +113,166 @@ fn revision_of(first: &Environment, observed: Option<&ObservedEnvironment>) -> R
     }
 }
 
+/// Why a pull request is closed.
+const NO_PROMOTION: &str = "it has no promotion any more";
+const ELSEWHERE: &str = "the promotion goes to another place now";
+
 struct Decider<'a> {
     pipeline: &'a Pipeline,
     observed: &'a Observed,
     policy: &'a Policy,
     now: Timestamp,
+    /// Approvals that count, and that were not acted on before.
+    approvals: Vec<PromotionStatus>,
+}
+
+/// What is planned for one environment, and what is done for it.
+struct Decision {
+    plan: EnvironmentPlan,
+    effect: Option<Effect>,
+    withdrawal: Option<Withdrawal>,
+}
+
+impl From<EnvironmentPlan> for Decision {
+    fn from(plan: EnvironmentPlan) -> Self {
+        Self { plan, effect: None, withdrawal: None }
+    }
 }
 
 impl Decider<'_> {
-    fn promote(
-        &self,
-        source: &Environment,
-        environment: &Environment,
-        revision: &str,
-    ) -> (EnvironmentPlan, Option<Effect>) {
-        let blocked = |why: Blocked| (self.unchanged(environment, Step::Blocked(why)), None);
+    fn add(&self, plan: &mut Plan, environment: &str, decision: Decision) {
+        plan.starts |= self.is_new(environment, decision.plan.promotion.as_ref());
+        plan.environments.insert(environment.to_owned(), decision.plan);
+        plan.effects.extend(decision.effect);
+        plan.withdrawals.extend(decision.withdrawal);
+    }
+
+    /// What follows for an environment from `revision` having been reached by all before it.
+    fn promote(&self, source: &Environment, environment: &Environment, revision: &str) -> Decision {
         let reports = Reports::of(self.observed.environment(&environment.name), revision);
+        let blocked = |why| self.settle(source, environment, revision, Step::Blocked(why));
         if reports.targets == 0 {
             return blocked(Blocked::NoTargets);
         }
         if reports.live(environment.promote_when.unwrap_or_default()) {
-            let (plan, effect) = self.follow(source, environment);
-            return (EnvironmentPlan { step: Step::Live, waiting_approval: None, ..plan }, effect);
+            return self.settle(source, environment, revision, Step::Live);
         }
         if reports.at_revision > 0 {
-            let (plan, effect) = self.follow(source, environment);
-            return (EnvironmentPlan { step: Step::Progressing, waiting_approval: None, ..plan }, effect);
+            return self.settle(source, environment, revision, Step::Progressing);
         }
         if let Err(why) = check_revision(revision) {
             return blocked(Blocked::Invalid(why));
         }
         let promotion = match self.pipeline.promotion(&environment.name) {
             Ok(Some(promotion)) => promotion,
-            Ok(None) => return blocked(Blocked::NoPromotion),
+            Ok(None) => {
+                return self.abandon(environment, Step::Blocked(Blocked::NoPromotion), NO_PROMOTION);
+            }
             Err(invalid) => return blocked(Blocked::Invalid(invalid.to_string())),
         };
         if let Some(why) = unsupported(&promotion) {
             return blocked(Blocked::Unsupported(why));
         }
+        if let Some(from) = self.downgrades(environment, revision) {
+            return blocked(Blocked::Downgrade { from });
+        }
         self.run(source, environment, revision, promotion)
     }
 
-    /// Starts the promotion of `revision`, or goes on with it.
-    fn run(
-        &self,
-        source: &Environment,
-        environment: &Environment,
-        revision: &str,
-        promotion: Promotion,
-    ) -> (EnvironmentPlan, Option<Effect>) {
+    /// The revision that the environment runs and that `revision` would take back, where that is not allowed.
+    fn downgrades(&self, environment: &Environment, revision: &str) -> Option<String> {
         let status = self.status(environment);
-        let (record, history) = self.record_for(environment, &status, revision);
-        if promotion.manual {
-            let waiting_approval = Some(WaitingApproval { revision: revision.to_owned() });
-            let record = PromotionStatus { phase: Phase::AwaitingApproval, ..record };
-            let step = Step::AwaitingApproval;
-            return (EnvironmentPlan { step, waiting_approval, promotion: Some(record), history }, None);
+        let under_way = status.promotion.as_ref().is_some_and(|record| record.revision == revision);
+        if self.pipeline.spec.allow_downgrade || under_way {
+            return None;
         }
-        let record = match record.phase {
-            Phase::AwaitingApproval => PromotionStatus { phase: Phase::Pending, ..record },
-            _ => record,
-        };
-        let due = !self.is_new(environment, Some(&record)) && self.is_due(environment, &record, &promotion.strategy);
+        let mut running = self.observed.environment(&environment.name)?.revisions();
+        running.find(|running| versions::is_older(revision, running, &status)).map(str::to_owned)
+    }
+
+    /// Starts the promotion of `revision`, or goes on with it.
+    fn run(&self, source: &Environment, environment: &Environment, revision: &str, promotion: Promotion) -> Decision {
+        let status = self.status(environment);
+        let current = status.promotion.as_ref();
+        if let Some(current) = current.filter(|current| records::is_closing(current)) {
+            return self.retire(environment, current, Step::Withdrawing, "");
+        }
+        if let Some(current) = current.filter(|current| records::is_elsewhere(current, &promotion.strategy)) {
+            return self.retire(environment, current, Step::Withdrawing, ELSEWHERE);
+        }
+        let (record, history) = self.record_for(environment, &status, revision);
+        let record = if promotion.manual { self.approved(record) } else { record };
+        if promotion.manual && needs_approval(&record) {
+            if let Some(current) = current.filter(|current| records::may_be_open(current)) {
+                let reason = format!("{revision} has to be approved first");
+                return self.retire(environment, current, Step::Withdrawing, &reason);
+            }
+            let waiting_approval = Some(WaitingApproval { revision: revision.to_owned() });
+            let record = PromotionStatus {
+                phase: Phase::AwaitingApproval,
+                next_attempt_time: None,
+                finished_time: None,
+                ..record
+            };
+            let step = Step::AwaitingApproval;
+            return EnvironmentPlan { step, waiting_approval, promotion: Some(record), history }.into();
+        }
+        let record = located(record, records::repository(&promotion.strategy));
+        let due =
+            !self.is_new(&environment.name, Some(&record)) && self.is_due(environment, &record, &promotion.strategy);
         let effect = due.then(|| Effect {
             environment: environment.name.clone(),
             source_environment: source.name.clone(),
             revision: revision.to_owned(),
             previous_revision: self.observed.environment(&environment.name).and_then(ObservedEnvironment::revision),
-            previous_url: history.iter().rev().find_map(merged_url),
-            sequence: sequence(&record),
+            previous_url: history.iter().rev().find_map(records::merged_url),
+            sequence: records::sequence(&record),
             attempts: u32::try_from(record.attempts).unwrap_or(0),
             started: record.started_time.as_ref().map_or(self.now, |time| time.0),
             strategy: promotion.strategy,
         });
-        let step = Step::Promoting;
-        (EnvironmentPlan { step, waiting_approval: None, promotion: Some(record), history }, effect)
+        let plan = EnvironmentPlan { step: Step::Promoting, waiting_approval: None, promotion: Some(record), history };
+        Decision { plan, effect, withdrawal: None }
     }
 
     /// Looks after a pull request that is open, for whichever revision; starts nothing.
-    fn follow(&self, source: &Environment, environment: &Environment) -> (EnvironmentPlan, Option<Effect>) {
-        let plan = self.unchanged(environment, Step::NotReached);
-        let open = plan.promotion.as_ref().filter(|record| record.phase == Phase::Open).cloned();
-        let promotion = self.pipeline.promotion(&environment.name).ok().flatten();
-        let (Some(record), Some(promotion)) = (open, promotion) else {
-            return (plan, None);
-        };
-        if !matches!(promotion.strategy, Strategy::PullRequest(_)) || unsupported(&promotion).is_some() {
-            return (plan, None);
+    fn follow(&self, source: &Environment, environment: &Environment, step: Step) -> Decision {
+        let plan = self.unchanged(environment, step.clone());
+        if let Some(record) = plan.promotion.as_ref().filter(|record| records::is_closing(record)) {
+            return self.retire(environment, record, step, "");
         }
-        let promotion = Promotion { manual: false, ..promotion };
-        let (EnvironmentPlan { promotion, history, .. }, effect) =
-            self.run(source, environment, &record.revision, promotion);
-        (EnvironmentPlan { promotion, history, ..plan }, effect)
+        let promotion = match self.pipeline.promotion(&environment.name) {
+            Ok(Some(promotion)) => promotion,
+            Ok(None) => return self.abandon(environment, step, NO_PROMOTION),
+            Err(_told_by_the_conditions) => return plan.into(),
+        };
+        let Some(record) = plan.promotion.as_ref().filter(|record| record.phase == Phase::Open) else {
+            return plan.into();
+        };
+        if records::is_elsewhere(record, &promotion.strategy) {
+            return self.retire(environment, record, step, ELSEWHERE);
+        }
+        if unsupported(&promotion).is_some() {
+            return plan.into();
+        }
+        let decision = self.run(source, environment, &record.revision, promotion);
+        Decision { plan: EnvironmentPlan { step, ..decision.plan }, ..decision }
+    }
+
+    /// An environment whose turn has not come: what is open is followed, and what waits goes on waiting unless a newer revision
+    /// is on its way.
+    fn wait(&self, source: &Environment, environment: &Environment, revision: Option<&str>) -> Decision {
+        let decision = self.follow(source, environment, Step::NotReached);
+        let waiting = decision.plan.promotion.as_ref().filter(|record| {
+            record.phase == Phase::AwaitingApproval && revision.is_none_or(|revision| revision == record.revision)
+        });
+        let Some(record) = waiting.cloned() else {
+            return decision;
+        };
+        let record = self.approved(record);
+        let waiting_approval =
+            (record.phase == Phase::AwaitingApproval).then(|| WaitingApproval { revision: record.revision.clone() });
+        EnvironmentPlan { promotion: Some(record), waiting_approval, ..decision.plan }.into()
     }
 
     /// The record of the promotion of `revision`, new or the one that is running, and the history before it.
@@ -196,58 +283,43 @@ impl Decider<'_> {
         revision: &str,
     ) -> (PromotionStatus, Vec<PromotionStatus>) {
         let mut history = status.history.clone();
+        let start = |sequence| records::start(self.pipeline, &environment.name, revision, sequence, self.now);
         let Some(current) = status.promotion.clone() else {
-            return (self.start(environment, revision, next_sequence(&history, revision)), history);
+            return (start(records::next_sequence(&history, revision)), history);
         };
-        if current.revision != revision {
-            history.push(self.superseded(current));
-            let record = self.start(environment, revision, next_sequence(&history, revision));
-            return (record, newest(history));
+        let anew = match current.phase {
+            Phase::Closed | Phase::Succeeded | Phase::AlreadyApplied => self.is_requested(),
+            // The receiver has acted on this id and will not act on it again.
+            Phase::Failed if is_reported(status, &current) => self.is_mended(environment, &current),
+            Phase::Superseded => true,
+            _ => false,
+        };
+        if current.revision == revision && !anew {
+            return (current, history);
         }
-        let ended = matches!(current.phase, Phase::Closed | Phase::Succeeded | Phase::AlreadyApplied);
-        // The receiver has acted on this id and will not act on it again.
-        let failed_there = current.phase == Phase::Failed && is_reported(status, &current);
-        if (ended && self.is_requested()) || (failed_there && self.is_mended(environment, &current)) {
-            let record = self.start(environment, revision, sequence(&current).saturating_add(1));
-            history.push(current);
-            return (record, newest(history));
-        }
-        (current, history)
+        let sequence = (current.revision == revision).then(|| records::sequence(&current).saturating_add(1));
+        history.push(records::superseded(current, self.now));
+        let record = start(sequence.unwrap_or_else(|| records::next_sequence(&history, revision)));
+        (record, records::newest(history))
     }
 
-    fn start(&self, environment: &Environment, revision: &str, sequence: u32) -> PromotionStatus {
-        PromotionStatus {
-            id: key::of(self.pipeline, &environment.name, revision, sequence).id().to_string(),
-            revision: revision.to_owned(),
-            sequence: i32::try_from(sequence).unwrap_or(i32::MAX),
-            phase: Phase::Pending,
-            url: None,
-            attempts: 0,
-            last_attempt_time: None,
-            next_attempt_time: None,
-            started_time: Some(Time(self.now)),
-            finished_time: None,
-            approved_by: None,
-            message: None,
-            observed_generation: self.pipeline.metadata.generation,
-            secret_version: None,
-        }
+    fn approved(&self, record: PromotionStatus) -> PromotionStatus {
+        self.approvals.iter().find(|approved| approved.id == record.id).cloned().unwrap_or(record)
     }
 
-    fn superseded(&self, record: PromotionStatus) -> PromotionStatus {
-        if record.finished_time.is_some() && record.phase != Phase::Failed {
-            return record;
-        }
-        let finished_time = Some(Time(self.now));
-        PromotionStatus { phase: Phase::Superseded, finished_time, next_attempt_time: None, message: None, ..record }
+    /// Whether the status does not know yet that this promotion is pending, where, or that it is to be closed.
+    fn is_new(&self, environment: &str, record: Option<&PromotionStatus>) -> bool {
+        let status = self.pipeline.status.as_ref().and_then(|status| status.environments.get(environment));
+        let known = status.and_then(|status| status.promotion.as_ref());
+        let identity = |record: &PromotionStatus| (record.id.clone(), record.phase, record.repository.clone());
+        record.is_some_and(|record| {
+            (record.phase == Phase::Pending || records::is_closing(record))
+                && known.map(identity) != Some(identity(record))
+        })
     }
 
-    /// Whether the status does not know yet that this promotion is pending.
-    fn is_new(&self, environment: &Environment, record: Option<&PromotionStatus>) -> bool {
-        let known = self.status(environment).promotion;
-        let known = known.map(|known| (known.id, known.phase));
-        record
-            .is_some_and(|record| record.phase == Phase::Pending && known != Some((record.id.clone(), Phase::Pending)))
+    fn time_has_come(&self, record: &PromotionStatus) -> bool {
+        record.next_attempt_time.as_ref().is_none_or(|time| time.0 <= self.now) || self.is_requested()
     }
 
     fn is_due(&self, environment: &Environment, record: &PromotionStatus, strategy: &Strategy) -> bool {
@@ -306,31 +378,14 @@ impl Decider<'_> {
     }
 }
 
-/// The annotation by which people and the flux command line ask for a reconcile.
-///
-/// See <https://fluxcd.io/flux/components/kustomize/kustomizations/#triggering-a-reconcile>.
+/// The annotation by which people and the flux command line ask for a reconcile; the status has no room for longer ones.
 pub fn requested_at(pipeline: &Pipeline) -> Option<&str> {
-    pipeline.metadata.annotations.as_ref()?.get("reconcile.fluxcd.io/requestedAt").map(String::as_str)
+    let annotation = pipeline.metadata.annotations.as_ref()?.get(REQUESTED_AT)?;
+    (annotation.len() <= 1024).then_some(annotation.as_str())
 }
 
-/// 1, or one more than the last promotion of `revision` when another revision was live since.
-fn next_sequence(history: &[PromotionStatus], revision: &str) -> u32 {
-    let Some(last) = history.iter().rposition(|record| record.revision == revision) else {
-        return 1;
-    };
-    let (before, since) = history.split_at(last.saturating_add(1));
-    let earlier = before.last().map_or(1, sequence);
-    let other_was_live = since.iter().any(|record| matches!(record.phase, Phase::Succeeded | Phase::AlreadyApplied));
-    if other_was_live { earlier.saturating_add(1) } else { earlier }
-}
-
-/// The pull request of a promotion that was merged and became live.
-fn merged_url(record: &PromotionStatus) -> Option<String> {
-    record.url.clone().filter(|_| record.phase == Phase::Succeeded)
-}
-
-fn sequence(record: &PromotionStatus) -> u32 {
-    u32::try_from(record.sequence).unwrap_or(1).max(1)
+fn needs_approval(record: &PromotionStatus) -> bool {
+    record.approved_by.is_none() && matches!(record.phase, Phase::AwaitingApproval | Phase::Pending | Phase::Failed)
 }
 
 /// Whether the receiver has reported of the promotion.
@@ -338,10 +393,20 @@ fn is_reported(status: &EnvironmentStatus, promotion: &PromotionStatus) -> bool 
     status.report.as_ref().is_some_and(|report| report.promotion_id == promotion.id)
 }
 
-fn newest(mut history: Vec<PromotionStatus>) -> Vec<PromotionStatus> {
-    let surplus = history.len().saturating_sub(HISTORY_MAX);
-    history.drain(..surplus);
-    history
+/// The record of a promotion that goes to `repository` now. One that has not begun there yet is put on record first.
+fn located(record: PromotionStatus, repository: Option<Repository>) -> PromotionStatus {
+    match record.phase {
+        Phase::Failed if record.repository != repository => PromotionStatus {
+            phase: Phase::Pending,
+            repository,
+            next_attempt_time: None,
+            finished_time: None,
+            ..record
+        },
+        Phase::AwaitingApproval => PromotionStatus { phase: Phase::Pending, repository, ..record },
+        Phase::Pending | Phase::Open | Phase::Failed => PromotionStatus { repository, ..record },
+        _ => record,
+    }
 }
 
 fn unsupported(promotion: &Promotion) -> Option<String> {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use pipeline_api::Pipeline;
 use pipeline_api::conditions::Reason;
+use pipeline_api::normalized::Strategy;
+use pipeline_api::{Pipeline, Repository};
 
 use crate::observed::{Application, Observed, ObservedEnvironment, ObservedTarget, Unreadable};
 use crate::policy::Policy;
@@ -55,6 +56,10 @@ pub fn promoting(pipeline: Pipeline, revision: &str, phase: &str, more: serde_js
     });
     if matches!(phase, "Closed" | "Failed" | "Succeeded" | "AlreadyApplied") {
         merge(&mut promotion, serde_json::json!({"finishedTime": "2026-01-01T11:00:00Z"}));
+    }
+    let strategy = pipeline.promotion("prod").ok().flatten().map(|promotion| promotion.strategy);
+    if let (Some(Strategy::PullRequest(pull_request)), "Pending" | "Open" | "Failed") = (strategy, phase) {
+        merge(&mut promotion, serde_json::json!({"repository": Repository::of(&pull_request)}));
     }
     merge(&mut promotion, more);
     with(pipeline, serde_json::json!({"status": {"environments": {"prod": {"promotion": promotion}}}}))

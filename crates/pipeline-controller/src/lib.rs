@@ -6,6 +6,8 @@ pub mod run;
 mod reconcile;
 
 mod act;
+pub mod approve;
+mod claims;
 pub mod conclude;
 pub mod decide;
 mod observe;
@@ -31,3 +33,5 @@ mod telemetry;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod model;

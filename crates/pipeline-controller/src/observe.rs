@@ -20,9 +20,10 @@ mod reader;
 /// Reads everything that deciding about `pipeline` needs.
 pub(crate) async fn observe(ctx: &Context, pipeline: &Pipeline) -> Observed {
     // Its names may be anything, and would become parts of paths.
-    if !pipeline.invalid().is_empty() {
+    if !pipeline.invalid().is_empty() || pipeline.metadata.deletion_timestamp.is_some() {
         return Observed::default();
     }
+    let conflicts = ctx.claims.claim(pipeline).await;
     ctx.applications.follow(pipeline);
     ctx.hooks.follow(pipeline);
     let environments = join_all(pipeline.spec.environments.iter().map(async |environment| {
@@ -30,7 +31,8 @@ pub(crate) async fn observe(ctx: &Context, pipeline: &Pipeline) -> Observed {
         (environment.name.clone(), ObservedEnvironment { targets })
     }));
     let (environments, secret_versions) = futures::join!(environments, secret_versions(ctx, pipeline));
-    Observed { environments: environments.into_iter().collect(), secret_versions, looked_at: ctx.looks.of(pipeline) }
+    let looked_at = ctx.looks.of(pipeline);
+    Observed { environments: environments.into_iter().collect(), secret_versions, looked_at, conflicts }
 }
 
 async fn observe_target(ctx: &Context, pipeline: &Pipeline, target: &Target) -> ObservedTarget {

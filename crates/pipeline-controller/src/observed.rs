@@ -14,6 +14,8 @@ pub struct Observed {
     pub secret_versions: BTreeMap<String, String>,
     /// By environment: when this process last looked at its open pull request.
     pub looked_at: BTreeMap<String, Timestamp>,
+    /// Fields of repositories that other environments or Pipelines promote to as well, for people.
+    pub conflicts: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -53,7 +55,12 @@ impl Observed {
 impl ObservedEnvironment {
     /// The revision that the first target with one reports.
     pub fn revision(&self) -> Option<String> {
-        self.targets.iter().find_map(|target| target.application.as_ref().ok()?.revision.clone())
+        self.revisions().next().map(str::to_owned)
+    }
+
+    /// The revisions that the targets report.
+    pub fn revisions(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().filter_map(|target| target.application.as_ref().ok()?.revision.as_deref())
     }
 }
 

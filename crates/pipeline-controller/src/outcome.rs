@@ -34,6 +34,8 @@ pub enum Done {
     AlreadyApplied,
     /// The receiver accepted the webhook.
     Delivered,
+    /// No pull request of the promotion is open any more.
+    Withdrawn,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use kube::core::ApiResource;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use pipeline_api::Pipeline;
+use pipeline_api::metadata::FINALIZER;
 
 use crate::act::act;
 use crate::conclude::conclude;
@@ -47,7 +48,7 @@ async fn step(meta: &PipelineMeta, ctx: &Context) -> Result<Action, Error> {
 
     let observed = observe(ctx, &pipeline).await;
     let plan = decide(&pipeline, &observed, &ctx.policy, ctx.now());
-    let outcomes = act(ctx, &pipeline, &plan.effects).await;
+    let outcomes = act(ctx, &pipeline, &plan).await;
     let report = conclude(&pipeline, &observed, &plan, outcomes, &ctx.policy, ctx.now());
     record(ctx, &pipeline, &report).await?;
 
@@ -59,15 +60,20 @@ async fn read(ctx: &Context, meta: &PipelineMeta) -> kube::Result<Option<Pipelin
     let (namespace, name) = (meta.namespace().unwrap_or_default(), meta.name_any());
     let api: Api<DynamicObject> =
         Api::namespaced_with(ctx.client.clone(), &namespace, &ApiResource::erase::<Pipeline>(&()));
-    let Some(object) = api.get_opt(&name).await?.filter(|object| object.metadata.deletion_timestamp.is_none()) else {
-        ctx.looks.forget(&namespace, &name);
-        ctx.applications.unfollow(&namespace, &name);
-        ctx.hooks.unfollow(&namespace, &name);
+    let object = api.get_opt(&name).await?;
+    let is_held = |object: &DynamicObject| object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    let object = object.filter(|object| object.metadata.deletion_timestamp.is_none() || is_held(object));
+    let Some(object) = object else {
+        ctx.forget(&namespace, &name);
         return Ok(None);
     };
     let metadata = object.metadata.clone();
     match object.try_parse() {
         Ok(pipeline) => Ok(Some(pipeline)),
+        Err(_) if metadata.deletion_timestamp.is_some() => {
+            record::hold(ctx, &metadata, false).await?;
+            Ok(None)
+        }
         Err(error) => {
             record::record_incomprehensible(ctx, &metadata, &error.to_string()).await?;
             Ok(None)

@@ -4,6 +4,7 @@ use kube::api::{ObjectMeta, PartialObjectMeta, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Client, Resource, ResourceExt};
 use pipeline_api::conditions::{ConditionStatus, ConditionType, NewCondition, Reason, set_condition};
+use pipeline_api::metadata::FINALIZER;
 use pipeline_api::{Pipeline, ReportStatus};
 use serde_json::json;
 
@@ -22,6 +23,10 @@ const NOTE_MAX: usize = 1024;
 /// # Errors
 /// The API server refused the status, or could not be reached. What was decided is then decided again.
 pub(crate) async fn record(ctx: &Context, pipeline: &Pipeline, report: &Report) -> kube::Result<()> {
+    let is_held = pipeline.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    if report.holds && !is_held {
+        hold(ctx, &pipeline.metadata, true).await?;
+    }
     if pipeline.status.as_ref() != Some(&report.status) {
         let name = pipeline.name_any();
         let mut status = report.status.clone();
@@ -41,7 +46,30 @@ pub(crate) async fn record(ctx: &Context, pipeline: &Pipeline, report: &Report) 
     for transition in &report.transitions {
         tell(ctx, pipeline, transition).await;
     }
+    if is_held && !report.holds {
+        hold(ctx, &pipeline.metadata, false).await?;
+    }
     Ok(())
+}
+
+/// Puts the finalizer on the Pipeline, or takes it away.
+///
+/// # Errors
+/// The API server refused it, or could not be reached.
+pub(crate) async fn hold(ctx: &Context, metadata: &ObjectMeta, held: bool) -> kube::Result<()> {
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<PartialObjectMeta<Pipeline>> = Api::namespaced(ctx.client.clone(), namespace);
+    let finalizers: &[&str] = if held { &[FINALIZER] } else { &[] };
+    let patch = json!({
+        "apiVersion": Pipeline::api_version(&()),
+        "kind": Pipeline::kind(&()),
+        "metadata": {"name": name, "uid": metadata.uid, "finalizers": finalizers},
+    });
+    match api.patch_metadata(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 && !held => Ok(()),
+        patched => patched.map(drop),
+    }
 }
 
 /// Writes what a receiver reports, provided that the Pipeline is still as it was read.

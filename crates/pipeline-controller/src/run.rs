@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use egress::Guard;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use http::Uri;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
@@ -16,13 +16,14 @@ use kube::runtime::controller::{self, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, ResourceExt};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
+use crate::claims::Claims;
 use crate::context::{Context, Looks};
 use crate::endpoints::{self, Endpoints, Rate};
 use crate::health::{self, Readiness};
@@ -117,6 +118,7 @@ async fn control(
         rate: Rate { requests: args.promotion_hook_rate_limit, interval: args.promotion_hook_rate_limit_interval },
     };
     let context = Arc::new(Context {
+        claims: Claims::new(wake.clone()),
         applications: Applications::new(client.clone(), wake),
         clusters: Clusters::new(client.clone(), strategies.egress.clone()),
         events: Recorder::new(client.clone(), reporter),
@@ -129,6 +131,7 @@ async fn control(
     let changed = watcher(pipelines, watcher::Config::default())
         .default_backoff()
         .reflect(writer)
+        .inspect_ok(forget_deleted(Arc::clone(&context)))
         .applied_objects()
         // Not for the status, which the controller itself writes.
         .predicate_filter(predicates::generation.combine(predicates::annotations), Default::default());
@@ -152,6 +155,15 @@ async fn control(
         }
     };
     futures::join!(reconciles, announce, endpoints::serve(listener, endpoints, stop.clone()));
+}
+
+/// What is gone is not reconciled: it is forgotten when its deletion is seen.
+fn forget_deleted(context: Arc<Context>) -> impl Fn(&watcher::Event<PipelineMeta>) {
+    move |event| {
+        if let watcher::Event::Delete(pipeline) = event {
+            context.forget(&pipeline.namespace().unwrap_or_default(), &pipeline.name_any());
+        }
+    }
 }
 
 fn receive(

@@ -8,12 +8,13 @@ use egress::{Egress, Guard, Retry};
 use jiff::Timestamp;
 use pipeline_api::Pipeline;
 use pipeline_api::normalized::Strategy;
+use pipeline_secrets::SecretValues;
 use promote_pr::{Options, Promoter};
 use uuid::Uuid;
 
 use crate::key;
 use crate::outcome::{Done, Failure, Next};
-use crate::plan::Effect;
+use crate::plan::{Effect, Withdrawal};
 use crate::strategies::lanes::Lanes;
 use crate::strategies::secrets::Secrets;
 
@@ -82,11 +83,27 @@ impl Strategies {
                 Strategy::Notification => Err(refused("strategy.notification is not acted on yet", Next::Never)),
             }
         };
-        tokio::time::timeout(DEADLINE, attempt).await.unwrap_or_else(|_elapsed| {
-            let message = format!("took longer than {} s", DEADLINE.as_secs());
-            Err(Failure { message, next: Next::Backoff { at_least: Duration::ZERO }, nothing_matched: false })
-        })
+        in_time(attempt).await
     }
+
+    /// Closes the pull requests of an environment's promotions, and deletes their branches.
+    ///
+    /// *Idempotency*: a second call finds nothing to do.
+    pub async fn withdraw(
+        &self,
+        pipeline: &Pipeline,
+        withdrawal: &Withdrawal,
+        credentials: Option<&SecretValues>,
+    ) -> Result<(), Failure> {
+        in_time(pull_request::withdraw(&self.promoter, pipeline, withdrawal, credentials)).await
+    }
+}
+
+async fn in_time<T>(attempt: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(DEADLINE, attempt).await.unwrap_or_else(|_elapsed| {
+        let message = format!("took longer than {} s", DEADLINE.as_secs());
+        Err(Failure { message, next: Next::Backoff { at_least: Duration::ZERO }, nothing_matched: false })
+    })
 }
 
 /// The id that the promotion carries everywhere: in commits, pull requests and events. Pure.

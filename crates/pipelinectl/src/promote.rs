@@ -58,6 +58,7 @@ pub(crate) fn run(args: &PromoteArgs) -> anyhow::Result<Status> {
         Done::Closed { url } => ("Closed", Some(url.as_str())),
         Done::AlreadyApplied => ("AlreadyApplied", None),
         Done::Delivered => ("Delivered", None),
+        Done::Withdrawn => ("Superseded", None),
     };
     match args.output {
         Some(format) => {
@@ -101,5 +102,6 @@ fn sentence(done: &Done, revision: &str, environment: &str) -> String {
         Done::Closed { url } => format!("The pull request for {revision} to {environment} is closed: {url}\n"),
         Done::AlreadyApplied => format!("Nothing to change: {environment} has {revision} already.\n"),
         Done::Delivered => format!("The event for {revision} to {environment} is delivered.\n"),
+        Done::Withdrawn => format!("The promotion of {revision} to {environment} is withdrawn.\n"),
     }
 }

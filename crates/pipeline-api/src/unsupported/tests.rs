@@ -58,7 +58,7 @@ fn names_each_field_that_is_not_acted_on() {
     check(
         &json!({"manual": true, "hmacSecretRef": "hmac", "webhook": {"secretRef": "ci"}}),
         &local,
-        &["promotion.manual", "promotion.hmacSecretRef"],
+        &["promotion.hmacSecretRef"],
     );
 
     check(&hook, &json!({"namespace": "podinfo", "clusterRef": {"kind": "GitopsCluster", "name": "prod"}}), &[]);

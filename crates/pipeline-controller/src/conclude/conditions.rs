@@ -2,14 +2,16 @@
 //!
 //! [kstatus]: https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use pipeline_api::conditions::{ConditionStatus, ConditionType, NewCondition, Reason, remove_condition, set_condition};
 use pipeline_api::{Phase, Pipeline, PipelineStatus, PromotionStatus, unsupported};
 
+use crate::decide::records;
 use crate::observed::Observed;
 use crate::plan::{Blocked, Plan, Step};
 use crate::policy::Policy;
-use crate::validity;
 
 /// Says what holds of the pipeline once `status.environments` is made.
 pub(super) fn set(
@@ -20,7 +22,7 @@ pub(super) fn set(
     policy: &Policy,
     now: Timestamp,
 ) {
-    let verdict = judge(status, pipeline, observed, plan, policy);
+    let verdict = judge(status, pipeline, observed, plan, policy, now);
     let unsupported: Vec<String> = unsupported(pipeline).iter().map(ToString::to_string).collect();
     let mut put = |type_, holds: Option<(ConditionStatus, Reason, String)>| match holds {
         Some((condition, reason, message)) => {
@@ -41,6 +43,8 @@ pub(super) fn set(
     );
     let unsupported = (!unsupported.is_empty()).then(|| unsupported.join("; "));
     put(ConditionType::Unsupported, unsupported.and_then(|message| holds(Reason::UnsupportedFields, message)));
+    let conflicts = (!observed.conflicts.is_empty()).then(|| observed.conflicts.join("; "));
+    put(ConditionType::Conflicting, conflicts.and_then(|message| holds(Reason::FieldShared, message)));
 }
 
 /// Says that the pipeline rests, and nothing else.
@@ -69,11 +73,17 @@ struct Verdict {
     due: Option<String>,
 }
 
-fn judge(status: &PipelineStatus, pipeline: &Pipeline, observed: &Observed, plan: &Plan, policy: &Policy) -> Verdict {
+fn judge(
+    status: &PipelineStatus,
+    pipeline: &Pipeline,
+    observed: &Observed,
+    plan: &Plan,
+    policy: &Policy,
+    now: Timestamp,
+) -> Verdict {
     let failing = |reason, message, stalled, due| Verdict { ready: false, reason, message, stalled, due };
-    let invalid = validity::problems(pipeline);
-    if !invalid.is_empty() {
-        return failing(Reason::InvalidSpec, invalid.join("; "), true, None);
+    if !plan.invalid.is_empty() {
+        return failing(Reason::InvalidSpec, plan.invalid.join("; "), true, None);
     }
     for (environment, planned) in &plan.environments {
         match &planned.step {
@@ -94,11 +104,10 @@ fn judge(status: &PipelineStatus, pipeline: &Pipeline, observed: &Observed, plan
         let messages: Vec<&str> = unreadable.iter().map(|(_, message)| message.as_str()).collect();
         return failing(*reason, messages.join("; "), false, None);
     }
-    let in_order = pipeline.spec.environments.iter().filter_map(|environment| {
-        Some((environment.name.as_str(), status.environments.get(&environment.name)?.promotion.as_ref()?))
-    });
-    let promotions: Vec<(&str, &PromotionStatus)> = in_order.collect();
-    if let Some((environment, promotion)) = promotions.iter().find(|(_, promotion)| is_failing(promotion)) {
+    let promotions = promotions(pipeline, status);
+    if let Some((environment, promotion)) =
+        promotions.iter().find(|(name, promotion)| is_failing(plan, name, promotion))
+    {
         let tries = promotion.attempts;
         let exhausted = u32::try_from(tries).unwrap_or(0) >= policy.retry_threshold;
         let stalled = promotion.phase == Phase::Failed || exhausted;
@@ -107,16 +116,75 @@ fn judge(status: &PipelineStatus, pipeline: &Pipeline, observed: &Observed, plan
         let due = (!stalled).then(|| format!("{environment}: promotion of {} is tried again", promotion.revision));
         return failing(Reason::PromotionFailed, message, stalled, due);
     }
-    let due = promotions.iter().find(|(_, promotion)| promotion.phase == Phase::Pending);
-    let due = due.map(|(environment, promotion)| format!("{environment}: promotion of {} is due", promotion.revision));
+    if let Some(message) = late(pipeline, status, now) {
+        return failing(Reason::EnvironmentNotProgressing, message, true, None);
+    }
+    let due = promotions.iter().find_map(|(name, promotion)| due(plan, name, promotion));
     let (reason, message) = summary(pipeline, plan, &promotions);
     Verdict { ready: true, reason, message, stalled: false, due }
 }
 
-fn is_failing(promotion: &PromotionStatus) -> bool {
+/// The promotions in the order of the environments, those of environments that are gone last.
+fn promotions<'a>(pipeline: &Pipeline, status: &'a PipelineStatus) -> Vec<(&'a str, &'a PromotionStatus)> {
+    let place = |name: &str| pipeline.spec.environments.iter().position(|environment| environment.name == name);
+    let all = status.environments.iter();
+    let mut promotions: Vec<_> =
+        all.filter_map(|(name, environment)| Some((name.as_str(), environment.promotion.as_ref()?))).collect();
+    promotions.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
+    promotions
+}
+
+/// What the controller will do for a promotion without help.
+fn due(plan: &Plan, name: &str, promotion: &PromotionStatus) -> Option<String> {
+    let revision = &promotion.revision;
+    if records::is_closing(promotion) {
+        return Some(format!("{name}: the pull request of {revision} is being closed"));
+    }
+    let planned = plan.environments.get(name)?;
+    let is_due = planned.step == Step::Promoting && promotion.phase == Phase::Pending;
+    is_due.then(|| format!("{name}: promotion of {revision} is due"))
+}
+
+/// The first environment that has not become ready in time.
+fn late(pipeline: &Pipeline, status: &PipelineStatus, now: Timestamp) -> Option<String> {
+    let deadline = pipeline.progress_deadline();
+    pipeline.spec.environments.iter().find_map(|environment| {
+        let known = status.environments.get(&environment.name)?;
+        let arriving = known.arriving.as_ref().filter(|arriving| super::left(arriving, deadline, now).is_zero())?;
+        let why =
+            known.targets.iter().find(|target| !target.ready || target.revision.as_ref() != Some(&arriving.revision));
+        let why = why.map(|target| {
+            let namespace = target.namespace.as_deref().unwrap_or_default();
+            let runs = target.revision.as_deref().unwrap_or("no revision");
+            match &target.error {
+                Some(error) => format!(": target {namespace} is at {runs}: {error}"),
+                None => format!(": target {namespace} is at {runs}"),
+            }
+        });
+        Some(format!(
+            "{}: {} was delivered and is not ready after {}{}",
+            environment.name,
+            arriving.revision,
+            in_words(deadline),
+            why.unwrap_or_default()
+        ))
+    })
+}
+
+fn in_words(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+/// What has no turn does not fail: it is tried, or gives way, when its turn comes.
+fn is_failing(plan: &Plan, name: &str, promotion: &PromotionStatus) -> bool {
+    let has_turn = plan.environments.get(name).is_some_and(|planned| planned.step != Step::NotReached);
     match promotion.phase {
-        Phase::Failed => true,
-        Phase::Pending | Phase::Open => promotion.attempts > 0,
+        Phase::Failed => has_turn,
+        Phase::Pending => has_turn && promotion.attempts > 0,
+        Phase::Open => promotion.attempts > 0,
         Phase::AwaitingApproval
         | Phase::Delivered
         | Phase::Succeeded
@@ -145,8 +213,18 @@ fn summary(pipeline: &Pipeline, plan: &Plan, promotions: &[(&str, &PromotionStat
                 Reason::NoPromotion,
                 format!("{name}: {revision} is ready to be promoted by hand: no promotion is set"),
             ),
+            Step::Blocked(Blocked::Downgrade { from }) => (
+                Reason::DowngradeNotAllowed,
+                format!(
+                    "{name}: {revision} is older than {from}, which runs there: set spec.allowDowngrade to promote it"
+                ),
+            ),
             Step::Blocked(_) => (Reason::ReconciliationSucceeded, format!("{name}: environment has no targets")),
             Step::AwaitingApproval => (Reason::WaitingForApproval, format!("{name}: {revision} waits for approval")),
+            Step::Withdrawing => (
+                Reason::Withdrawing,
+                format!("{name}: an earlier pull request is closed before {revision} is promoted"),
+            ),
             Step::Progressing | Step::NotReached => {
                 (Reason::ReconciliationSucceeded, format!("{name}: {revision} is arriving"))
             }

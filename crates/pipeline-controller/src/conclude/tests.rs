@@ -321,3 +321,5 @@ fn the_same_world_gives_the_same_report() {
     });
     assert_eq!(reports[0], reports[1]);
 }
+
+mod endings;

@@ -3,6 +3,8 @@
 use pipeline_api::conditions::{ConditionType, condition};
 use pipeline_api::{Phase, PipelineStatus, PromotionStatus};
 
+use crate::approve::{Approval, Refusal};
+
 /// A change that people want to hear of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
@@ -24,14 +26,40 @@ pub(super) fn between(before: &PipelineStatus, after: &PipelineStatus) -> Vec<Tr
         };
         let earlier = before.environments.get(name).and_then(|environment| environment.promotion.as_ref());
         let same = earlier.filter(|earlier| earlier.id == promotion.id);
+        if let Some(by) = same.and_then(|earlier| approved(earlier, promotion)) {
+            let note = format!("{name}: {by} approved {}", promotion.revision);
+            let promotion = Some(promotion.id.clone());
+            transitions.push(Transition { warning: false, reason: "PromotionApproved", note, promotion });
+            continue;
+        }
         if same.is_none_or(|earlier| {
-            earlier.phase != promotion.phase || starts_failing(earlier, promotion) || is_news(earlier, promotion)
+            earlier.phase != promotion.phase
+                || starts_failing(earlier, promotion)
+                || is_news(earlier, promotion)
+                || ends(earlier, promotion)
         }) {
             transitions.extend(of_promotion(name, promotion));
         }
     }
     transitions.extend(of_ready(before, after));
     transitions
+}
+
+fn approved<'a>(earlier: &PromotionStatus, now: &'a PromotionStatus) -> Option<&'a str> {
+    now.approved_by.as_deref().filter(|_| earlier.approved_by.is_none())
+}
+
+/// Approvals that came too late, too early or for something else: whoever gave them should hear of it.
+pub(super) fn of_refused(refused: &[(Approval, Refusal)]) -> impl Iterator<Item = Transition> {
+    refused.iter().map(|(approval, why)| {
+        let note = format!("the approval of {} by {} does not count: {why}", approval.revision, approval.by);
+        Transition { warning: true, reason: "ApprovalRefused", note, promotion: None }
+    })
+}
+
+/// Closing what was superseded has come to its end.
+fn ends(earlier: &PromotionStatus, now: &PromotionStatus) -> bool {
+    now.phase == Phase::Superseded && earlier.finished_time.is_none() && now.finished_time.is_some()
 }
 
 fn starts_failing(earlier: &PromotionStatus, now: &PromotionStatus) -> bool {
@@ -80,7 +108,15 @@ fn of_promotion(environment: &str, promotion: &PromotionStatus) -> Option<Transi
             (false, "PromotionAlreadyApplied", format!("{environment}: the base branch has {revision} already"))
         }
         Phase::Closed => (true, "PullRequestClosed", format!("{environment}: {url} was closed without a merge")),
-        Phase::Superseded => return None,
+        Phase::Superseded if promotion.finished_time.is_none() && promotion.attempts > 0 => {
+            (true, "PullRequestUnreachable", format!("{environment}: {url} is to be closed: {why}"))
+        }
+        Phase::Superseded if promotion.finished_time.is_none() => return None,
+        Phase::Superseded if why.starts_with("left open") => {
+            (true, "PullRequestLeftOpen", format!("{environment}: {url} promotes {revision} and was {why}"))
+        }
+        Phase::Superseded if why.is_empty() => return None,
+        Phase::Superseded => (false, "PromotionWithdrawn", format!("{environment}: promotion of {revision} {why}")),
         Phase::Failed => (true, "PromotionFailed", format!("{environment}: promotion of {revision} failed: {why}")),
     };
     Some(Transition { warning, reason, note, promotion: Some(promotion.id.clone()) })
@@ -96,6 +132,7 @@ fn of_ready(before: &PipelineStatus, after: &PipelineStatus) -> Option<Transitio
         ("False", "TargetNotReadable") => "TargetNotReadable",
         ("False", "TargetClusterNotFound") => "TargetClusterNotFound",
         ("False", "TargetClusterNotReady") => "TargetClusterNotReady",
+        ("False", "EnvironmentNotProgressing") => "EnvironmentNotProgressing",
         ("False", "InvalidSpec") => "InvalidSpec",
         ("False", "UnsupportedFields") => "UnsupportedFields",
         _ => return None,

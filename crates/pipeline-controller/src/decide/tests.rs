@@ -1,6 +1,10 @@
 use super::*;
 use crate::fixtures::{NOW, pipeline, policy, promoting, with, world};
 
+mod approvals;
+mod changes;
+mod endings;
+
 /// One line an environment: step, promotion with its sequence and phase, `->` when it is acted upon.
 fn told(pipeline: &Pipeline, plan: &Plan) -> String {
     let mut lines = Vec::new();
@@ -22,8 +26,15 @@ fn told(pipeline: &Pipeline, plan: &Plan) -> String {
         for effect in plan.effects.iter().filter(|effect| effect.environment == environment.name) {
             line += &format!(" -> {} from {}#{}", effect.revision, effect.source_environment, effect.sequence);
         }
+        if let Some(closing) = planned.promotion.as_ref().filter(|promotion| records::is_closing(promotion)) {
+            line += &format!(" closing: {}", closing.message.as_deref().unwrap_or_default());
+        }
+        for withdrawal in plan.withdrawals.iter().filter(|withdrawal| withdrawal.environment == environment.name) {
+            line += &format!(" -> closes {}#{}", withdrawal.revision, withdrawal.sequence);
+        }
         lines.push(line);
     }
+    lines.extend(plan.refused.iter().map(|(_, why)| format!("refused: {why}")));
     lines.join("\n")
 }
 
@@ -315,15 +326,12 @@ fn a_revision_that_returns_after_another_was_live_is_a_new_promotion() {
             {"id": "b", "revision": "2", "sequence": 1, "phase": phase, "attempts": 0},
         ]}}}})
     };
-    check(
-        &with(pipeline("dev prod"), past("Succeeded")),
-        "dev=1 prod=2",
-        &["dev: Source", "prod: Promoting 1#2 Pending starts"],
-    );
+    let allowed = with(pipeline("dev prod"), serde_json::json!({"spec": {"allowDowngrade": true}}));
+    check(&with(allowed, past("Succeeded")), "dev=1 prod=2", &["dev: Source", "prod: Promoting 1#2 Pending starts"]);
     check(
         &with(pipeline("dev prod"), past("Closed")),
         "dev=1 prod=0",
-        &["dev: Source", "prod: Promoting 1#1 Pending starts"],
+        &["dev: Source", "prod: Promoting 1#2 Pending starts"],
     );
 }
 
@@ -362,23 +370,19 @@ fn any_pipeline_has_a_plan() {
 
 #[test]
 fn what_the_receiver_has_acted_on_is_not_sent_again() {
-    let reported = |phase: &str, state: &str, more: serde_json::Value| {
-        let report = serde_json::json!({
-            "promotionId": "00000000-0000-0000-0000-000000000000", "state": state, "time": NOW,
-        });
-        let promoting = promoting(pipeline("dev prod"), "2", phase, serde_json::json!({}));
-        with(with(promoting, serde_json::json!({"status": {"environments": {"prod": {"report": report}}}})), more)
-    };
-    let nothing = serde_json::json!({});
-    check(
-        &reported("Pending", "Running", nothing.clone()),
-        "dev=2 prod=1",
-        &["dev: Source", "prod: Promoting 2#1 Pending"],
-    );
     let webhook = serde_json::json!({"spec": {"promotion": {
         "pullRequest": null, "webhook": {"url": "https://ci.example/hook"},
     }}});
-    let failed = with(reported("Failed", "Failed", nothing), webhook);
+    let reported = |phase: &str, state: &str| {
+        let report = serde_json::json!({
+            "promotionId": "00000000-0000-0000-0000-000000000000", "state": state, "time": NOW,
+        });
+        let by_webhook = with(pipeline("dev prod"), webhook.clone());
+        let promoting = promoting(by_webhook, "2", phase, serde_json::json!({}));
+        with(promoting, serde_json::json!({"status": {"environments": {"prod": {"report": report}}}}))
+    };
+    check(&reported("Pending", "Running"), "dev=2 prod=1", &["dev: Source", "prod: Promoting 2#1 Pending"]);
+    let failed = reported("Failed", "Failed");
     check(&failed, "dev=2 prod=1", &["dev: Source", "prod: Promoting 2#1 Failed"]);
     for mended in [
         serde_json::json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}}),

@@ -3,18 +3,19 @@
 mod words;
 
 use pipeline_api::normalized::{self, PullRequest};
-use pipeline_api::{Pipeline, Provider};
+use pipeline_api::{Pipeline, Provider, Repository};
 use pipeline_secrets::{GitHubInstallation, SecretValues};
 use promote_pr::edit::{Glob, Selector, Target, Update};
 use promote_pr::value::Template;
 use promote_pr::{
-    BranchName, Credentials, GitHubApp, Installation, Key, Promoter, RepoUrl, Request, SshIdentity, State, host,
+    Attributes, BranchName, Credentials, GitHubApp, Installation, Key, Links, MergePolicy, Promoter, RepoUrl, Request,
+    SshIdentity, State, Templates, host,
 };
 
 use super::{next_of_pull_request, refused};
 use crate::causes::explain;
 use crate::outcome::{Done, Failure, Next};
-use crate::plan::Effect;
+use crate::plan::{Effect, Withdrawal};
 use crate::{key, value};
 
 /// Opens the promotion's pull request, or finds how it stands.
@@ -38,6 +39,41 @@ pub async fn run(
         State::Merged => Done::Merged { url },
         State::Closed => Done::Closed { url },
         State::AlreadyApplied => Done::AlreadyApplied,
+    })
+}
+
+/// Closes the pull requests of the environment's promotions, and deletes their branches.
+pub async fn withdraw(
+    promoter: &Promoter,
+    pipeline: &Pipeline,
+    withdrawal: &Withdrawal,
+    secret: Option<&SecretValues>,
+) -> Result<(), Failure> {
+    let Repository { url, branch, provider: kind, api_url, .. } = &withdrawal.repository;
+    let recorded = |what: &str, error: &dyn std::fmt::Display| refused(format!("{what}: {error}"), Next::Never);
+    let request = Request {
+        key: key::of(pipeline, &withdrawal.environment, &withdrawal.revision, withdrawal.sequence),
+        repository: url.parse::<RepoUrl>().map_err(|error| recorded("repository", &error))?,
+        base: branch.parse::<BranchName>().map_err(|error| recorded("branch", &error))?,
+        provider: kind.map(provider),
+        api_url: api_url
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(|error: url::ParseError| recorded("apiUrl", &error))?,
+        updates: Vec::new(),
+        source_environment: None,
+        previous_revision: None,
+        links: Links::default(),
+        templates: Templates::default(),
+        attributes: Attributes::default(),
+        merge: MergePolicy::default(),
+    };
+    let withdrawn = promoter.withdraw(&request, &credentials(secret)?, &withdrawal.reason).await;
+    withdrawn.map(drop).map_err(|error| Failure {
+        message: explain(&error),
+        next: next_of_pull_request(error.retry()),
+        nothing_matched: false,
     })
 }
 

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod scenario;
 mod world;
 
 mod canary;
@@ -10,6 +11,7 @@ mod faults;
 mod hooks;
 mod pull_request;
 mod reports;
+mod scenarios;
 mod shapes;
 mod ssh;
 mod webhook;

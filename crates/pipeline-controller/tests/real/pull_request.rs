@@ -77,24 +77,6 @@ async fn a_merged_pull_request_succeeds_once_prod_shows_the_revision() -> Result
 
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn a_pull_request_that_a_person_closed_stays_closed() -> Result<()> {
-    let (mut world, repo) = world_with_open_pull_request().await?;
-    world.bed.gitea.close(&repo, 1).await?;
-    world.promotion("6.1.0", Phase::Closed).await?;
-    let status = world.status().await?;
-    assert_eq!(told(&status, ConditionType::Ready), "True PullRequestClosed");
-
-    world.kill().await?;
-    world.start(&[]).await?;
-    world.dev_is_at("6.1.0").await?;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    assert_eq!(world.bed.gitea.pulls(&repo).await?.len(), 1, "the pull request was opened anew");
-    world.promotion("6.1.0", Phase::Closed).await?;
-    Ok(())
-}
-
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn a_newer_revision_supersedes_an_open_pull_request() -> Result<()> {
     let (world, repo) = world_with_open_pull_request().await?;
     world.dev_is_at("6.2.0").await?;
@@ -109,21 +91,6 @@ async fn a_newer_revision_supersedes_an_open_pull_request() -> Result<()> {
     let status = world.status().await?;
     let history = &status.environments["prod"].history;
     assert_eq!(history.last().map(|past| (past.revision.as_str(), past.phase)), Some(("6.1.0", Phase::Superseded)));
-    Ok(())
-}
-
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn what_the_base_branch_has_already_is_not_promoted() -> Result<()> {
-    let world = World::new().await?;
-    let repo = repo_on_gitea(&world, "6.1.0").await?;
-    world.helm_releases("6.0.0").await?;
-    world.secret("fleet", json!({"token": world.bed.gitea.token})).await?;
-    world.pipeline(to_gitea(&repo)).await?;
-    world.dev_is_at("6.1.0").await?;
-    world.promotion("6.1.0", Phase::AlreadyApplied).await?;
-    assert!(world.bed.gitea.pulls(&repo).await?.is_empty());
-    assert_eq!(world.bed.gitea.branches(&repo).await?, ["main"]);
     Ok(())
 }
 
@@ -217,25 +184,5 @@ async fn updates_promote_without_a_marker() -> Result<()> {
     let lines: Vec<_> = changed.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++")).collect();
     let expect = ["+  newTag: 6.1.0", "+spec: {chart: {spec: {version: '6.1.0'}}} # as it is", "+image: {tag: v6.1.0}"];
     assert_eq!(lines, expect, "{changed}");
-    Ok(())
-}
-
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn nothing_happens_while_dev_is_not_ready() -> Result<()> {
-    let world = World::new().await?;
-    let repo = repo_on_gitea(&world, "6.0.0").await?;
-    world.helm_releases("6.0.0").await?;
-    world.secret("fleet", json!({"token": world.bed.gitea.token})).await?;
-    world.pipeline(to_gitea(&repo)).await?;
-    let helm_release = testbed::flux::Application::HelmRelease;
-    world.cluster.set_not_ready(helm_release, &world.dev, "podinfo", "install failed").await?;
-    let status =
-        world.until("PromotionPending", |status| !told(status, ConditionType::PromotionPending).is_empty()).await?;
-    assert_eq!(told(&status, ConditionType::PromotionPending), "True EnvironmentNotReady");
-    assert!(promotion(&status).is_none());
-    world.dev_is_at("6.1.0").await?;
-    world.promotion("6.1.0", Phase::Open).await?;
-    assert_eq!(told(&world.status().await?, ConditionType::PromotionPending), "");
     Ok(())
 }

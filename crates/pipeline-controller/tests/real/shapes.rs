@@ -168,12 +168,12 @@ async fn a_cluster_that_is_missing_is_named() -> Result<()> {
 async fn what_is_not_acted_on_yet_is_told() -> Result<()> {
     let world = World::new().await?;
     world.helm_releases("6.0.0").await?;
-    world.pipeline(json!({"manual": true, "strategy": {"notification": {}}})).await?;
+    world.pipeline(json!({"strategy": {"notification": {}, "secretRef": {"name": "hmac"}}})).await?;
     let status = world.until("Unsupported", |status| !told(status, ConditionType::Unsupported).is_empty()).await?;
     let unsupported =
         condition(&status.conditions, ConditionType::Unsupported).map(|condition| condition.message.clone());
     let unsupported = unsupported.unwrap_or_default();
-    assert!(unsupported.contains("manual") && unsupported.contains("notification"), "{unsupported}");
+    assert!(unsupported.contains("secretRef") && unsupported.contains("notification"), "{unsupported}");
     Ok(())
 }
 

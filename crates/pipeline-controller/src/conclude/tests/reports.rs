@@ -58,6 +58,15 @@ fn a_report_tells_more_than_the_delivery() {
 }
 
 #[test]
+fn reported_success_has_a_deadline_until_the_targets_show_it() {
+    let said = report(&reported("Delivered", ID, "Succeeded", None), "dev=2 prod=1", None);
+    let arriving = said.status.environments["prod"].arriving.clone().unwrap();
+    assert_eq!((arriving.revision.as_str(), arriving.since.0.to_string().as_str()), ("2", NOW));
+    let shown = report(&reported("Delivered", ID, "Succeeded", None), "dev=2 prod=2", None);
+    assert_eq!(shown.status.environments["prod"].arriving, None);
+}
+
+#[test]
 fn a_report_proves_that_an_event_arrived_whatever_the_attempt_came_to() {
     let running = report(&reported("Pending", ID, "Running", None), "dev=2 prod=1", None);
     let promotion = running.status.environments["prod"].promotion.clone().unwrap();

@@ -1,0 +1,55 @@
+//! `docs/status.md` says what the code can say, and nothing else.
+
+#![cfg(test)]
+
+use std::collections::BTreeSet;
+
+use pipeline_api::Phase;
+use pipeline_api::conditions::{ConditionType, Reason};
+
+const PAGE: &str = include_str!("../../../docs/status.md");
+
+/// The names in the first column of a section's table.
+fn documented(section: &str) -> BTreeSet<&'static str> {
+    let (_, body) = PAGE.split_once(&format!("\n## {section}\n")).unwrap_or_else(|| panic!("no section {section}"));
+    let body = body.split("\n## ").next().unwrap_or(body);
+    let rows = body.lines().filter(|line| line.starts_with("| `"));
+    rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn conditions_reasons_and_phases_are_documented() {
+    let names = |all: Vec<&'static str>| all.into_iter().collect::<BTreeSet<_>>();
+    assert_eq!(documented("Conditions"), names(ConditionType::ALL.iter().map(|type_| type_.as_str()).collect()));
+    assert_eq!(
+        documented("Reasons of the conditions"),
+        names(Reason::ALL.iter().map(|reason| reason.as_str()).collect())
+    );
+    assert_eq!(documented("Phases of a promotion"), names(Phase::ALL.iter().map(|phase| phase.as_str()).collect()));
+}
+
+#[test]
+fn every_reason_can_be_set() {
+    const CODE: [&str; 5] = [
+        include_str!("../src/conclude/conditions.rs"),
+        include_str!("../src/observe/applications.rs"),
+        include_str!("../src/observe/clusters.rs"),
+        include_str!("../src/record.rs"),
+        include_str!("../src/observe.rs"),
+    ];
+    for reason in Reason::ALL {
+        let name = format!("Reason::{}", reason.as_str());
+        assert!(CODE.iter().any(|code| code.contains(&name)), "nothing sets {name}");
+    }
+}
+
+#[test]
+fn events_are_documented() {
+    let code = include_str!("../src/conclude/transitions.rs");
+    let literals = code.split('"').skip(1).step_by(2);
+    let is_reason = |text: &&str| {
+        text.starts_with(char::is_uppercase) && text.len() > 5 && text.chars().all(|c| c.is_ascii_alphabetic())
+    };
+    let told: BTreeSet<&str> = literals.filter(is_reason).filter(|text| *text != "False").collect();
+    assert_eq!(documented("Events"), told);
+}
