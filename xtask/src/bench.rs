@@ -1,5 +1,6 @@
 //! Measurements, each of one subject, as `cargo xtask bench edit`.
 
+pub mod controller;
 pub mod edit;
 pub mod git;
 pub mod webhook;
@@ -13,6 +14,8 @@ use anyhow::ensure;
 
 #[derive(clap::Subcommand)]
 pub enum Bench {
+    /// The controller with 100, 1,000 and 10,000 Pipelines: first pass, idle cost, and how soon a webhook follows
+    Controller(controller::Args),
     /// The edit engine: screening, one manifest, many files, large files
     Edit(edit::Args),
     /// A promotion's git part on a repository of 20,000 files, beside the git program
@@ -27,6 +30,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
         return in_release();
     }
     match bench {
+        Bench::Controller(args) => crate::in_runtime(controller::run(args)),
         Bench::Edit(args) => edit::run(args),
         Bench::Git(args) => git::run(args),
         Bench::Webhook => crate::in_runtime(webhook::run()),

@@ -6,6 +6,7 @@ mod bench;
 mod crds;
 mod demo;
 mod fuzz;
+mod soak;
 mod test;
 mod testbed;
 mod tidy;
@@ -34,6 +35,9 @@ enum Task {
     Bench(bench::Bench),
     /// Looks for inputs that break what must hold for all
     Fuzz(fuzz::Args),
+    /// Disturbs the controller for longer than the tests do
+    #[command(subcommand)]
+    Soak(soak::Soak),
     /// Writes the custom resource definitions under deploy/crds
     Crds {
         /// Only say whether they are up to date
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Task::Test(args) => in_runtime(test::run(args)),
         Task::Bench(bench) => bench::run(&bench),
         Task::Fuzz(args) => fuzz::run(args),
+        Task::Soak(soak) => in_runtime(soak::run(soak)),
         Task::Crds { check } => crds::run(check),
         Task::Testbed => in_runtime(testbed::run()),
         Task::Tidy => tidy::run(),

@@ -26,7 +26,7 @@ pub struct Args {
     pub namespace: Option<String>,
 
     /// Pipelines that are reconciled at the same time
-    #[arg(long, env = "PIPELINE_CONTROLLER_CONCURRENT", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
+    #[arg(long, env = "PIPELINE_CONTROLLER_CONCURRENT", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
     pub concurrent: u16,
 
     #[command(flatten)]

@@ -68,8 +68,11 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let (client, api_server) = client(&args).await?;
     let readiness = Readiness::default();
+    // The probes are answered until the last running reconcile has ended.
+    let ended = CancellationToken::new();
     let health =
-        tokio::spawn(health::serve(args.health_probe_bind_address, readiness.clone(), stop.clone().cancelled_owned()));
+        tokio::spawn(health::serve(args.health_probe_bind_address, readiness.clone(), ended.clone().cancelled_owned()));
+    let _ended = ended.drop_guard();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = args.namespace, "starting");
 
     let hooks = TcpListener::bind(args.promotion_hook_bind_address)

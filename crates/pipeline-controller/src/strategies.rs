@@ -75,6 +75,9 @@ impl Strategies {
         let attempt = async {
             match &effect.strategy {
                 Strategy::PullRequest(spec) => {
+                    let Some(_place) = self.lanes.enter(&spec.url).await else {
+                        return Err(refused("the host is busy with other promotions", Next::Turn));
+                    };
                     pull_request::run(&self.promoter, pipeline, effect, spec, secrets.credentials.as_ref()).await
                 }
                 Strategy::Webhook(spec) => {

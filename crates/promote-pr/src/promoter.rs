@@ -62,6 +62,22 @@ impl Options {
     }
 }
 
+/// Where a head branch that is as it should be comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    /// From this attempt.
+    Pushed,
+    /// From an earlier one.
+    Found,
+}
+
+/// What becomes of a head branch that an earlier attempt pushed, and that is as it should be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Kept,
+    Replaced,
+}
+
 /// Promotes by pull request. Its futures must be awaited on a Tokio runtime with IO and time.
 pub struct Promoter {
     egress: Egress,
@@ -239,10 +255,20 @@ impl Promoter {
         let changes = files::changes(&edited);
         let new = work.new_pull_request(&changes)?;
         let taken = branches.iter().any(|(branch, _)| *branch == work.head);
-        if !self.push(work, &snapshot, taken, &edited, &changes).await? {
+        let push = async |found| self.push(work, &snapshot, taken, &edited, &changes, found).await;
+        let Some(head) = push(Found::Kept).await? else {
             return Ok(None);
-        }
-        let mut pull = work.create(&new).await?;
+        };
+        let mut pull = match (work.create(&new).await, head) {
+            // A host that was interrupted while it took a push may learn of the branch only by another one.
+            (Err(Error::HeadNotKnownYet { .. }), Head::Found) => {
+                let Some(_pushed) = push(Found::Replaced).await? else {
+                    return Ok(None);
+                };
+                work.create(&new).await?
+            }
+            (created, _) => created?,
+        };
         let superseded = work.supersede(Some(&pull)).await?;
         let others = branches.into_iter().filter(|(branch, _)| *branch != work.head).collect();
         self.sweep(work, others, &superseded).await?;
@@ -252,7 +278,7 @@ impl Promoter {
         Ok(Some(Promotion { held_up, ..promotion }))
     }
 
-    /// Brings the head branch to a commit of this promotion on top of the base's tip; `false` if it moved meanwhile.
+    /// Brings the head branch to a commit of this promotion on top of the base's tip; `None` if it moved meanwhile.
     async fn push(
         &self,
         work: &Work<'_>,
@@ -260,7 +286,8 @@ impl Promoter {
         taken: bool,
         edited: &edit::Edited,
         changes: &[FileChange],
-    ) -> Result<bool, Error> {
+        found: Found,
+    ) -> Result<Option<Head>, Error> {
         let files: Vec<(&str, &[u8])> =
             edited.files.iter().map(|file| (file.path.as_str(), file.content.as_slice())).collect();
         let head = if taken { self.git.head_commit(&work.remote, &work.head).await? } else { None };
@@ -269,8 +296,12 @@ impl Promoter {
             Some(old) if !content::is_of(&old.message, work.id) => {
                 return Err(Error::BranchTaken { branch: work.head.clone(), repository: work.repository() });
             }
-            Some(old) if old.parents == [snapshot.tip()] && old.tree == snapshot.tree_with(&files).await? => {
-                return Ok(true);
+            Some(old)
+                if found == Found::Kept
+                    && old.parents == [snapshot.tip()]
+                    && old.tree == snapshot.tree_with(&files).await? =>
+            {
+                return Ok(Some(Head::Found));
             }
             Some(old) => Some(old.id),
         };
@@ -288,9 +319,9 @@ impl Promoter {
         match self.git.commit_and_push(&work.remote, snapshot, change, &work.head, expected).await? {
             Pushed::Done(id) => {
                 info!(promotion.id = %work.id, branch = %work.head, commit = %id, "pushed the promotion's branch");
-                Ok(true)
+                Ok(Some(Head::Pushed))
             }
-            Pushed::Stale { .. } => Ok(false),
+            Pushed::Stale { .. } => Ok(None),
         }
     }
 

@@ -102,6 +102,22 @@ impl Testbed {
         attach().with_context(|| format!("attaching to the test bed that {} describes", path.display()))
     }
 
+    /// Sends etcd a signal by its name: `STOP` makes it hang, `CONT` lets it go on.
+    ///
+    /// # Errors
+    /// Another process started it.
+    pub fn signal_etcd(&self, signal: &str) -> Result<()> {
+        self.etcd.as_ref().context("another process started etcd")?.signal(signal)
+    }
+
+    /// Forgets the history of all objects.
+    ///
+    /// # Errors
+    /// Another process started etcd, or it does not answer.
+    pub async fn forget_history(&self) -> Result<()> {
+        self.etcd.as_ref().context("another process started etcd")?.compact(&self.ca).await
+    }
+
     /// The process ids of the servers that this process started.
     pub fn pids(&self) -> Vec<u32> {
         let etcd = self.etcd.as_ref().map(Etcd::pid);

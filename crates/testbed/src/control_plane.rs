@@ -4,12 +4,15 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::{
-    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::authentication::v1::{TokenRequest, TokenRequestSpec},
+    api::core::v1::{Namespace, ServiceAccount},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client, Config, ResourceExt as _,
@@ -25,6 +28,7 @@ use url::Url;
 
 use crate::{
     ca::Ca,
+    https::lock,
     ports,
     process::{Process, output},
     tools::Tools,
@@ -51,13 +55,13 @@ pub struct ControlPlane {
     /// The real command line client.
     pub kubectl: PathBuf,
     #[serde(skip)]
-    process: Option<Process>,
+    process: Mutex<Option<(Process, Command)>>,
 }
 
 /// The store of the bed's API servers.
 #[derive(Debug)]
 pub(crate) struct Etcd {
-    process: Process,
+    process: Mutex<Process>,
     url: String,
 }
 
@@ -82,13 +86,32 @@ impl Etcd {
             let mut process = Process::start(&command, &fresh_log(folder, "etcd.log")?)?;
             let health = format!("{url}/readyz");
             process.ready(START_TIMEOUT, async || answers(http.get(&health)).await).await?;
-            Ok(Self { process, url })
+            Ok(Self { process: Mutex::new(process), url })
         })
         .await
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.process.pid()
+        lock(&self.process).pid()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) -> Result<()> {
+        lock(&self.process).signal(signal)
+    }
+
+    /// Forgets all but the newest state of each object: who asks for changes since an older one is told that
+    /// [they are gone](https://kubernetes.io/docs/reference/using-api/api-concepts/#410-gone-responses).
+    pub(crate) async fn compact(&self, ca: &Ca) -> Result<()> {
+        let http = ca.http_client()?;
+        // The gateway of https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/; the key is one zero byte.
+        let call = async |path: &str, body: serde_json::Value| {
+            let answer = http.post(format!("{}/v3/kv/{path}", self.url)).json(&body).send().await?;
+            anyhow::Ok(answer.error_for_status()?.json::<serde_json::Value>().await?)
+        };
+        let range = call("range", json!({"key": "AA=="})).await?;
+        let revision = range.pointer("/header/revision").context("etcd tells no revision")?;
+        call("compaction", json!({"revision": revision, "physical": true})).await?;
+        Ok(())
     }
 }
 
@@ -132,13 +155,13 @@ impl ControlPlane {
                     true
                 })
                 .await?;
-            Ok((url, process))
+            Ok((url, (process, command)))
         })
         .await?;
 
         let kubeconfig = folder.join("kubeconfig");
         fs::write(&kubeconfig, kubeconfig_yaml(&url, ca)?)?;
-        Ok(Self { url, kubeconfig, kubectl: tools.kubectl.clone(), process: Some(process) })
+        Ok(Self { url, kubeconfig, kubectl: tools.kubectl.clone(), process: Mutex::new(Some(process)) })
     }
 
     /// A client with an administrator's rights: a new one each time, for it works only on the runtime that made it.
@@ -147,6 +170,36 @@ impl ControlPlane {
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         config.proxy_url = None;
         Ok(Client::try_from(config)?)
+    }
+
+    /// A kubeconfig at `path` for a service account that is there, with a token for ten hours: what the account may do
+    /// is what RBAC says.
+    pub async fn service_account(&self, namespace: &str, name: &str, path: &Path) -> Result<()> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
+        let spec = TokenRequestSpec { expiration_seconds: Some(36_000), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec, ..TokenRequest::default() };
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        let token = answer.status.context("no token came")?.token;
+        let mut kubeconfig: serde_json::Value = serde_json::from_slice(&fs::read(&self.kubeconfig)?)?;
+        *kubeconfig.pointer_mut("/users/0/user/token").context("the kubeconfig holds no token")? = token.into();
+        fs::write(path, kubeconfig.to_string()).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Starts the API server anew, at the same address, after it was ended as `signal` ends it: `TERM` or `KILL`.
+    ///
+    /// # Errors
+    /// Another process started it, or it does not come up again.
+    pub async fn restart(&self, signal: &str) -> Result<()> {
+        let (mut process, command) = lock(&self.process).take().context("another process started this API server")?;
+        process.signal(signal)?;
+        process.wait(START_TIMEOUT).await?;
+        let log = self.kubeconfig.with_file_name("kube-apiserver.log");
+        let mut process = Process::start(&command, &log)?;
+        let client = self.client().await?;
+        let namespaces: Api<Namespace> = Api::all(client);
+        process.ready(START_TIMEOUT, async || namespaces.get("default").await.is_ok()).await?;
+        *lock(&self.process) = Some((process, command));
+        Ok(())
     }
 
     /// Creates a namespace whose name begins with `prefix` and answers its name, which nobody else has.
@@ -231,7 +284,7 @@ impl ControlPlane {
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::pid)
+        lock(&self.process).as_ref().map(|(process, _)| process.pid())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who may call a receiver at the same time.
+//! Who may call a host or a receiver at the same time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,30 +7,31 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
-/// Attempts at one receiver at the same time: one that hangs holds so many reconciles and no more.
-const WIDTH: usize = 4;
-/// For a receiver that answers, the time of many attempts; for one that hangs, little beside its time-out.
+/// Attempts at one host or receiver at the same time: one that hangs holds so many reconciles and no more.
+const WIDTH: usize = 8;
+/// For one that answers, the time of many attempts; for one that hangs, little beside its time-out.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Receivers that are remembered although nobody calls them.
+/// Hosts and receivers that are remembered although nobody calls them.
 const MAX_IDLE: usize = 256;
 
-/// A lane for each receiver, by scheme, host and port.
+/// A lane for each host and receiver, by scheme, host and port.
 #[derive(Default)]
 pub(crate) struct Lanes(Mutex<HashMap<String, Arc<Semaphore>>>);
 
 impl Lanes {
     /// Waits a little for a place; `None` if there is none. The place is free again when the answer is dropped.
-    pub(crate) async fn enter(&self, receiver: &Url) -> Option<OwnedSemaphorePermit> {
-        let lane = self.lane(receiver.origin().ascii_serialization());
+    pub(crate) async fn enter(&self, peer: &Url) -> Option<OwnedSemaphorePermit> {
+        let (scheme, host, port) = (peer.scheme(), peer.host_str().unwrap_or_default(), peer.port_or_known_default());
+        let lane = self.lane(format!("{scheme} {host} {}", port.unwrap_or_default()));
         tokio::time::timeout(PATIENCE, lane.acquire_owned()).await.ok()?.ok()
     }
 
-    fn lane(&self, receiver: String) -> Arc<Semaphore> {
+    fn lane(&self, peer: String) -> Arc<Semaphore> {
         let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lanes.len() >= MAX_IDLE {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
         }
-        Arc::clone(lanes.entry(receiver).or_insert_with(|| Arc::new(Semaphore::new(WIDTH))))
+        Arc::clone(lanes.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(WIDTH))))
     }
 }
 

@@ -1,16 +1,16 @@
 //! The controller is killed, at every point where something has just taken effect and at any moment; the one that is started
 //! after it leaves exactly one branch and one pull request, or one event's worth of deliveries.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use pipeline_api::Phase;
 use serde_json::json;
 use testbed::git_server::Step;
-use testbed::github::Call;
+use testbed::github::{Call, PullState};
 use testbed::{Fault, Hold, Receiver, Rule, When};
 
-use crate::world::{Hosts, World};
+use crate::world::{Hosts, PATIENCE, World};
 
 struct Scene {
     world: World,
@@ -38,6 +38,22 @@ impl Scene {
         assert_eq!(repo.diff("main", &pulls[0].head).await?.matches("\n+ ").count(), 1);
         repo.fsck().await?;
         Ok(())
+    }
+
+    /// The pull request for `version` is the only open one of so many, and so is its branch.
+    async fn is_alone(&self, version: &str, pulls: usize) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let all = self.hosts.github.pulls("acme/fleet").await?;
+            let open: Vec<_> = all.iter().filter(|pull| pull.state == PullState::Open).collect();
+            let branches = self.hosts.repo.branches().await?;
+            ensure!(all.len() <= pulls, "a pull request too many: {all:?}");
+            if matches!(open.as_slice(), [pull] if pull.title.contains(version)) && branches.len() == 2 {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{open:?} {branches:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -82,6 +98,31 @@ async fn before_the_pull_request_is_created() -> Result<()> {
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn after_the_pull_request_was_created() -> Result<()> {
     killed_at(|hosts, hold| hosts.github.inject(Rule::once(Fault::Hold(When::After, hold)).on(Call::CreatePull))).await
+}
+
+/// Every request that changes something while a newer revision takes the place of an open one.
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn at_every_effect_of_superseding() -> Result<()> {
+    let mut scene = Scene::set().await?;
+    scene.world.start(&[]).await?;
+    scene.ends_well().await?;
+    let (mut minor, mut pulls) = (1, 1);
+    for when in [When::Before, When::After] {
+        for call in [Call::CreatePull, Call::CreateComment, Call::DeleteRef, Call::UpdatePull] {
+            (minor, pulls) = (minor + 1, pulls + 1);
+            let (version, hold) = (format!("6.{minor}.0"), Hold::new());
+            scene.hosts.github.inject(Rule::once(Fault::Hold(when, hold.clone())).on(call));
+            scene.world.dev_is_at(&version).await?;
+            hold.reached().await?;
+            scene.world.kill().await?;
+            hold.break_off();
+            scene.world.start(&[]).await?;
+            scene.world.promotion(&version, Phase::Open).await?;
+            scene.is_alone(&version, pulls).await.with_context(|| format!("killed {when:?} {call:?}"))?;
+        }
+    }
+    scene.hosts.repo.fsck().await
 }
 
 #[tokio::test]

@@ -6,11 +6,14 @@ mod scenario;
 mod world;
 
 mod canary;
+mod cascade;
 mod crash;
+mod disturbed;
 mod faults;
 mod hooks;
 mod pull_request;
 mod reports;
+mod rights;
 mod scenarios;
 mod shapes;
 mod ssh;

@@ -1,6 +1,8 @@
 //! A controller of its own for each test, in a namespace of its own, on the servers that all tests share.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,17 +16,27 @@ use pipeline_api::{Phase, Pipeline, PipelineStatus, PromotionStatus};
 use serde_json::json;
 use testbed::git_server::TOKEN;
 use testbed::{ControlPlane, Forge, GitHub, GitServer, Process, RepoHandle, Testbed};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 /// Longest time that a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const DEFINITION: &str = include_str!("../../../../deploy/crds/pipelines.weave.works.yaml");
 
+/// What the controller may do, as it is installed for all namespaces.
+pub const RIGHTS: &str = concat!(
+    "{apiVersion: v1, kind: Namespace, metadata: {name: flux-system}}\n---\n",
+    include_str!("../../../../deploy/rbac/roles.yaml"),
+    "---\n",
+    include_str!("../../../../deploy/rbac/cluster.yaml"),
+);
+
 /// A pipeline's surroundings: the namespace it lives in, one namespace for each environment, and a controller.
 pub struct World {
     pub bed: &'static Testbed,
     pub cluster: &'static ControlPlane,
+    /// How the controller reaches the cluster: as its service account, with the rights that it is installed with.
+    pub kubeconfig: PathBuf,
     pub client: Client,
     pub namespace: String,
     pub dev: String,
@@ -47,16 +59,21 @@ impl World {
 
     /// Everything but the controller, on a cluster on which Pipelines are defined somehow.
     pub async fn on(bed: &'static Testbed, cluster: &'static ControlPlane) -> Result<Self> {
+        grant(cluster).await?;
+        let folder = tempfile::tempdir()?;
+        let kubeconfig = folder.path().join("kubeconfig");
+        cluster.service_account("flux-system", "pipeline-controller", &kubeconfig).await?;
         Ok(Self {
             bed,
             cluster,
+            kubeconfig,
             client: cluster.client().await?,
             namespace: cluster.namespace("apps").await?,
             dev: cluster.namespace("dev").await?,
             prod: cluster.namespace("prod").await?,
             controller: None,
             hooks: 0,
-            folder: tempfile::tempdir()?,
+            folder,
             http: bed.ca.http_client()?,
         })
     }
@@ -70,16 +87,23 @@ impl World {
 
     /// Starts the controller with these further flags.
     pub async fn start(&mut self, flags: &[&str]) -> Result<()> {
+        let (process, hooks) = self.spawn("controller", flags).await?;
+        (self.controller, self.hooks) = (Some(process), hooks);
+        Ok(())
+    }
+
+    /// Starts a controller that nobody keeps; what it remembers stands under its `name`.
+    pub async fn spawn(&self, name: &str, flags: &[&str]) -> Result<(Process, u16)> {
         let (port, hooks) = (testbed::ports::free()?, testbed::ports::free()?);
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline-controller"));
         command
             .args(["--namespace", &self.namespace])
             .arg("--kubeconfig")
-            .arg(&self.cluster.kubeconfig)
+            .arg(&self.kubeconfig)
             .arg("--ca-file")
             .arg(self.bed.ca.certificate_path())
             .arg("--cache-dir")
-            .arg(self.folder.path().join("cache"))
+            .arg(self.folder.path().join(name))
             .args(["--egress-allow", "127.0.0.0/8"])
             .args(["--promotion-hook-bind-address", &format!("127.0.0.1:{hooks}")])
             .args(["--health-probe-bind-address", &format!("127.0.0.1:{port}")])
@@ -93,13 +117,11 @@ impl World {
             ])
             .args(["--log-level", "trace", "--log-encoding", "console"])
             .args(flags);
-        let mut process = Process::start(&command, &self.folder.path().join("controller.log"))?;
+        let mut process = Process::start(&command, &self.folder.path().join(format!("{name}.log")))?;
         let probe = format!("http://127.0.0.1:{port}/readyz");
         let is_ready = async || self.http.get(&probe).send().await.is_ok_and(|answer| answer.status().is_success());
         process.ready(PATIENCE, is_ready).await?;
-        self.controller = Some(process);
-        self.hooks = hooks;
-        Ok(())
+        Ok((process, hooks))
     }
 
     /// Kills the controller at once, as a node that dies would.
@@ -108,6 +130,16 @@ impl World {
         controller.signal("KILL")?;
         controller.wait(PATIENCE).await?;
         Ok(())
+    }
+
+    /// The exit code of a controller that ends by itself.
+    pub async fn ended(&mut self) -> Result<i32> {
+        self.controller.take().context("no controller runs")?.wait(PATIENCE).await
+    }
+
+    /// Sends the controller a signal by its name: `STOP`, `CONT`.
+    pub fn signal(&mut self, signal: &str) -> Result<()> {
+        self.controller.as_mut().context("no controller runs")?.signal(signal)
     }
 
     pub fn log(&self) -> String {
@@ -253,6 +285,17 @@ impl World {
         let events = api.list(&ListParams::default()).await?;
         Ok(events.items.into_iter().filter_map(|event| event.reason).collect())
     }
+}
+
+/// Gives the controller's service account its rights, once for each cluster.
+async fn grant(cluster: &ControlPlane) -> Result<()> {
+    static GRANTED: Mutex<BTreeSet<String>> = Mutex::const_new(BTreeSet::new());
+    let mut granted = GRANTED.lock().await;
+    if !granted.contains(cluster.url.as_str()) {
+        cluster.apply(RIGHTS).await?;
+        granted.insert(cluster.url.to_string());
+    }
+    Ok(())
 }
 
 /// Where repositories and pull requests live, with faults to order.

@@ -335,6 +335,28 @@ async fn long_lists_are_read_to_their_end(world: World) -> Result<()> {
     Ok(())
 }
 
+/// As when Gitea is interrupted in a push: git has the branch, and Gitea's own list of branches does not.
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn a_branch_that_gitea_has_missed_is_pushed_again() -> Result<()> {
+    let world = World::gitea().await?;
+    let request = world.request("6.3.0");
+    world.branch("work", "main").await?;
+    world.commit("work", PATH, &manifest("6.3.0")).await?;
+    let message = format!("Promote\n\nPromotion-Id: {}", request.key.id());
+    let author = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+    let commit = [&author[..], &["commit-tree", "work^{tree}", "-p", "main", "-m", &message]].concat();
+    let commit = world.git(&commit).await?;
+    let head = request.key.branch();
+    world.git(&["update-ref", &format!("refs/heads/{head}"), commit.trim()]).await?;
+
+    let promotion = world.promoter.promote(&request, &world.credentials).await?;
+    assert_eq!(promotion.state, State::Open);
+    assert_eq!(world.open_pulls().await?.len(), 1);
+    assert_eq!(world.branches().await?, ["main", head.as_str(), "work"]);
+    Ok(())
+}
+
 /// Pages are followed by this header alone, because Gitea's settings may make them shorter than was asked for.
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
