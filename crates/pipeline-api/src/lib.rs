@@ -23,7 +23,7 @@ pub use spec::{
     AppRef, ClusterKind, ClusterRef, DeletionPolicy, Environment, Observe, Pipeline, PipelineSpec, PromoteWhen, Target,
 };
 pub use status::{
-    Arriving, ClusterAppRef, EnvironmentStatus, HISTORY_MAX, Phase, PipelineStatus, PromotionStatus, ReportState,
-    ReportStatus, Repository, TEXT_MAX, TargetStatus, WaitingApproval, text,
+    Arriving, ClusterAppRef, EnvironmentStatus, EventStatus, HISTORY_MAX, Phase, PipelineStatus, PromotionStatus,
+    ReportState, ReportStatus, Repository, TEXT_MAX, TargetStatus, WaitingApproval, text,
 };
 pub use unsupported::{Unsupported, unsupported};

@@ -24,7 +24,7 @@ pub struct Promotion {
     pub manual: bool,
     /// By what means.
     pub strategy: Strategy,
-    /// Name of the Secret whose `hmac-key` signs incoming events and approvals.
+    /// Name of the Secret whose `hmac-key` signs incoming events and approvals; see [`Pipeline::hmac_secret`] for whose counts.
     pub hmac_secret: Option<String>,
 }
 
@@ -233,6 +233,18 @@ impl Pipeline {
             }
             None => Ok(Some(promotion)),
         }
+    }
+
+    /// Name of the Secret whose `hmac-key` signs events and approvals of an environment: that of its own `promotion`, else the
+    /// pipeline's. So an environment of its own way, or a name that is no environment's, is not open to the unsigned.
+    #[must_use]
+    pub fn hmac_secret(&self, environment: &str) -> Option<&str> {
+        let own = self.spec.environments.iter().find(|candidate| candidate.name == environment);
+        let promotions = [own.and_then(|own| own.promotion.as_ref()), self.spec.promotion.as_ref()];
+        promotions.into_iter().flatten().find_map(|promotion| {
+            let shipped = promotion.strategy.as_ref().and_then(|strategy| strategy.secret_ref.as_ref());
+            promotion.hmac_secret_ref.as_deref().or_else(|| shipped.map(|secret| secret.name.as_str()))
+        })
     }
 
     /// How long an environment may take to become ready at a revision that was delivered to it.

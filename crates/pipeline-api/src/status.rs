@@ -63,6 +63,11 @@ pub struct EnvironmentStatus {
     /// What the receiver of a webhook reported last of a promotion. Written by the endpoint that takes reports alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<ReportStatus>,
+    /// What signed events reported last of the targets with `observe: Event`, by `namespace`, `cluster/namespace` or
+    /// `clusterNamespace/cluster/namespace` of the target. Written by the endpoint that takes events alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::null_is_default")]
+    #[schemars(extend("maxProperties" = 100))]
+    pub events: BTreeMap<String, EventStatus>,
     /// Earlier promotions to this environment, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "schema::null_is_default")]
     #[schemars(length(max = 10))]
@@ -99,6 +104,27 @@ pub enum ReportState {
     Succeeded,
     /// It has ended badly.
     Failed,
+}
+
+/// What a signed event reported of a target.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct EventStatus {
+    /// The revision that runs there.
+    #[schemars(length(max = 253))]
+    pub revision: String,
+    /// Whether it is healthy.
+    pub ready: bool,
+    /// Why the event was sent, as its `reason` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub reason: Option<String>,
+    /// Who reported it, as its `reportingController` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub reported_by: Option<String>,
+    /// When it was so, by the clock of whoever reported it.
+    pub time: Time,
 }
 
 /// A revision that waits for an approval.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use egress::IpNet;
 use promote_pr::edit::Limits;
+use url::Url;
 
 pub use self::git::GitArgs;
 
@@ -52,7 +53,8 @@ pub struct Args {
     #[arg(long, env = "PIPELINE_CONTROLLER_HEALTH_PROBE_BIND_ADDRESS", default_value = ":8081", value_parser = bind_address, value_name = "ADDRESS")]
     pub health_probe_bind_address: SocketAddr,
 
-    /// Address that takes the reports of receivers, on /promotion-status, and the webhooks of hosts, on /hooks
+    /// Address that takes Flux events, on /promotion, approvals, on /approval, the reports of receivers, on /promotion-status, and
+    /// the webhooks of hosts, on /hooks
     #[arg(long, env = "PIPELINE_CONTROLLER_PROMOTION_HOOK_BIND_ADDRESS", default_value = ":8082", value_parser = bind_address, value_name = "ADDRESS")]
     pub promotion_hook_bind_address: SocketAddr,
 
@@ -63,6 +65,19 @@ pub struct Args {
     /// The interval of --promotion-hook-rate-limit
     #[arg(long, env = "PIPELINE_CONTROLLER_PROMOTION_HOOK_RATE_LIMIT_INTERVAL", default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub promotion_hook_rate_limit_interval: Duration,
+
+    /// Answer events and approvals that are taken with 201 and 204 as the first pipeline-controller did, and not with 202
+    #[arg(long, env = "PIPELINE_CONTROLLER_LEGACY_STATUS_CODES")]
+    pub legacy_status_codes: bool,
+
+    /// Take approvals that are signed as the first pipeline-controller wanted it: such a signature is good for every promotion under
+    /// its key, for ever, in the hands of whoever sees it
+    #[arg(long, env = "PIPELINE_CONTROLLER_ALLOW_LEGACY_APPROVAL")]
+    pub allow_legacy_approval: bool,
+
+    /// URL that Flux events about promotions are sent to, as a rule notification-controller's; without it, none are sent
+    #[arg(long, env = "PIPELINE_CONTROLLER_EVENTS_ADDR", value_parser = events_address, value_name = "URL")]
+    pub events_addr: Option<EventsAddress>,
 
     /// Time between two looks at an open pull request; each promotion adds up to a fifth of its own
     #[arg(long, env = "PIPELINE_CONTROLLER_PULL_REQUEST_INTERVAL", default_value = "1m", value_parser = duration, value_name = "DURATION")]
@@ -151,6 +166,20 @@ fn bind_address(text: &str) -> Result<SocketAddr, String> {
     parsed.ok_or_else(|| format!("`{text}` is not an address such as :8081, 127.0.0.1:8081 or [::1]:8081"))
 }
 
+/// Where Flux events are sent; none, as with the empty text that Flux' own manifests may give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventsAddress(pub Option<Url>);
+
+fn events_address(text: &str) -> Result<EventsAddress, String> {
+    if text.is_empty() {
+        return Ok(EventsAddress(None));
+    }
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url =
+        url.ok_or_else(|| format!("`{text}` is not a URL such as http://notification-controller.flux-system.svc/"))?;
+    Ok(EventsAddress(Some(url)))
+}
+
 /// A positive duration in the words that Go and systemd share, such as `90s`, `1m30s` or `500ms`.
 fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("`{text}` is not a positive duration such as 500ms, 30s or 1m30s");
@@ -193,6 +222,24 @@ mod tests {
         check("[::1]:80", Some("[::1]:80"));
         check("8081", None);
         check(":x", None);
+    }
+
+    #[test]
+    fn events_addresses() {
+        let check = |text: &str, expected: Option<&str>| {
+            let parsed = events_address(text).map(|address| address.0.map(String::from));
+            assert_eq!(parsed.ok().flatten().as_deref(), expected, "{text}");
+        };
+        check(
+            "http://notification-controller.flux-system.svc.cluster.local./",
+            Some("http://notification-controller.flux-system.svc.cluster.local./"),
+        );
+        check("https://events.example/hook", Some("https://events.example/hook"));
+        check("", None);
+        assert!(events_address("").is_ok());
+        for wrong in ["notification-controller", "ftp://events.example", "http://"] {
+            assert!(events_address(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

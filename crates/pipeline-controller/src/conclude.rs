@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::approve;
 use crate::decide::{self, records};
+use crate::heard;
 use crate::observed::{Observed, ObservedTarget, Reports};
 use crate::outcome::{Done, Failure, Next, Outcome};
 use crate::plan::{EnvironmentPlan, Plan, Step};
@@ -89,6 +90,7 @@ pub fn conclude(
             targets: targets.map(|target| target_status(pipeline, target)).collect(),
             promotion,
             report,
+            events: heard::kept(pipeline, name),
             history: planned.history.clone(),
         };
         environments.insert(name.clone(), status);

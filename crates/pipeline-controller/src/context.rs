@@ -10,6 +10,7 @@ use pipeline_api::Pipeline;
 
 use crate::claims::Claims;
 use crate::hooks::Hooks;
+use crate::notifications::Notifications;
 use crate::observe::applications::Applications;
 use crate::observe::clusters::Clusters;
 use crate::policy::Policy;
@@ -22,6 +23,7 @@ pub(crate) struct Context {
     pub claims: Claims,
     pub strategies: Strategies,
     pub events: Recorder,
+    pub notifications: Notifications,
     pub policy: Policy,
     pub looks: Looks,
     pub hooks: Arc<Hooks>,

@@ -1,6 +1,7 @@
 //! What others may tell the controller over HTTP. No request promotes: each wakes the reconcile of a Pipeline, and may
 //! leave an observation on it. A route has a file of its own below, and a line in [`router`].
 
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -27,14 +28,24 @@ use tower::ServiceExt as _;
 use crate::hooks::Hooks;
 use crate::observe::applications::PipelineMeta;
 
+mod approval;
+mod event;
 mod hook;
-mod rate;
 mod report;
+
+mod accepted;
+#[cfg(test)]
+mod fake;
+mod rate;
+mod seen;
+mod signer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use accepted::Legacy;
 use rate::Limiter;
 pub(crate) use rate::Rate;
+pub(crate) use seen::Seen;
 
 /// The numbers of Flux' notification-controller, and a cap on connections.
 /// <https://github.com/fluxcd/notification-controller/blob/main/internal/server/limits.go>
@@ -45,6 +56,8 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(30);
 /// A refusal takes this long whatever it took to find out, so that nothing is learnt from the time.
 const REFUSAL: Duration = Duration::from_millis(250);
+/// How often something is written anew when the Pipeline changes at the same time.
+const TRIES: usize = 5;
 
 /// What the routes share.
 #[derive(Clone)]
@@ -55,10 +68,16 @@ pub(crate) struct Endpoints {
     pub hooks: Arc<Hooks>,
     pub wake: mpsc::Sender<ObjectRef<PipelineMeta>>,
     pub rate: Rate,
+    pub legacy: Legacy,
+    /// The approvals of the last ten minutes.
+    pub seen: Arc<Seen>,
 }
 
 fn router(endpoints: Endpoints) -> Router {
     Router::new()
+        .route("/promotion/{namespace}/{name}/{environment}", post(event::take))
+        .route("/pipelines/promotions/{namespace}/{name}/{environment}", post(event::take))
+        .route("/approval/{namespace}/{name}/{environment}/{revision}", post(approval::take))
         .route("/hooks/{sender}", post(hook::take))
         .route("/promotion-status/{namespace}/{name}/{environment}", post(report::take))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
@@ -161,6 +180,12 @@ impl Endpoints {
 async fn unauthorized(since: tokio::time::Instant) -> Response {
     tokio::time::sleep_until(since + REFUSAL).await;
     (StatusCode::UNAUTHORIZED, "unauthorized\n").into_response()
+}
+
+/// The API server has to be asked, and does not answer.
+fn unavailable(namespace: &str, name: &str, what: &str, why: &dyn Display) -> Response {
+    tracing::error!(pipeline.namespace = namespace, pipeline.name = name, "{what} was not taken: {why}");
+    (StatusCode::SERVICE_UNAVAILABLE, "the API server cannot be asked now\n").into_response()
 }
 
 /// It becomes part of a path.

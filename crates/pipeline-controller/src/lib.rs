@@ -14,6 +14,8 @@ mod observe;
 mod record;
 
 mod endpoints;
+mod heard;
+mod notifications;
 
 mod observed;
 pub mod outcome;

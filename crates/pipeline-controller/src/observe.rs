@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
-use pipeline_api::conditions::Reason;
 use pipeline_api::{Observe, Phase, Pipeline, Target};
 
 use crate::context::Context;
+use crate::heard;
 use crate::observed::{Application, Observed, ObservedEnvironment, ObservedTarget, Unreadable};
 use crate::strategies::secrets;
 
@@ -27,7 +27,8 @@ pub(crate) async fn observe(ctx: &Context, pipeline: &Pipeline) -> Observed {
     ctx.applications.follow(pipeline);
     ctx.hooks.follow(pipeline);
     let environments = join_all(pipeline.spec.environments.iter().map(async |environment| {
-        let targets = join_all(environment.targets.iter().map(|target| observe_target(ctx, pipeline, target))).await;
+        let targets = environment.targets.iter();
+        let targets = join_all(targets.map(|target| observe_target(ctx, pipeline, &environment.name, target))).await;
         (environment.name.clone(), ObservedEnvironment { targets })
     }));
     let (environments, secret_versions) = futures::join!(environments, secret_versions(ctx, pipeline));
@@ -35,10 +36,10 @@ pub(crate) async fn observe(ctx: &Context, pipeline: &Pipeline) -> Observed {
     Observed { environments: environments.into_iter().collect(), secret_versions, looked_at, conflicts }
 }
 
-async fn observe_target(ctx: &Context, pipeline: &Pipeline, target: &Target) -> ObservedTarget {
-    let application = match unsupported(target) {
-        Some(message) => Err(Unreadable { reason: Reason::TargetNotReadable, message: message.to_owned() }),
-        None => read(ctx, pipeline, target).await,
+async fn observe_target(ctx: &Context, pipeline: &Pipeline, environment: &str, target: &Target) -> ObservedTarget {
+    let application = match target.observe.unwrap_or_default() {
+        Observe::Watch => read(ctx, pipeline, target).await,
+        Observe::Event => Ok(heard::application(pipeline, environment, target)),
     };
     ObservedTarget { namespace: target.namespace.clone(), cluster_ref: target.cluster_ref.clone(), application }
 }
@@ -52,13 +53,6 @@ async fn read(ctx: &Context, pipeline: &Pipeline, target: &Target) -> Result<App
         }
         None => ctx.applications.read(app_ref, namespace).await,
     }
-}
-
-fn unsupported(target: &Target) -> Option<&'static str> {
-    if target.observe == Some(Observe::Event) {
-        return Some("targets that report by event (observe: Event) are not acted on yet");
-    }
-    None
 }
 
 /// Only of failed promotions: a changed Secret is what a person may have mended.

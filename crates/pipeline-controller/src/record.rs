@@ -1,15 +1,18 @@
 //! IO out: the only writer of status and events.
 
+use std::collections::BTreeMap;
+
 use kube::api::{ObjectMeta, PartialObjectMeta, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Client, Resource, ResourceExt};
 use pipeline_api::conditions::{ConditionStatus, ConditionType, NewCondition, Reason, set_condition};
 use pipeline_api::metadata::FINALIZER;
-use pipeline_api::{Pipeline, ReportStatus};
-use serde_json::json;
+use pipeline_api::{EventStatus, Pipeline, PipelineStatus, ReportStatus};
+use serde_json::{Value, json};
 
 use crate::conclude::{Report, Transition};
 use crate::context::Context;
+use crate::heard;
 
 /// The field manager of everything that the controller writes.
 pub(crate) const MANAGER: &str = "pipeline-controller";
@@ -31,7 +34,10 @@ pub(crate) async fn record(ctx: &Context, pipeline: &Pipeline, report: &Report) 
         let name = pipeline.name_any();
         let mut status = report.status.clone();
         // These have writers of their own, whose fields stay as they are when this one does not name them.
-        status.environments.values_mut().for_each(|environment| environment.report = None);
+        for environment in status.environments.values_mut() {
+            environment.report = None;
+            environment.events.clear();
+        }
         let status = json!({
             "apiVersion": Pipeline::api_version(&()),
             "kind": Pipeline::kind(&()),
@@ -41,10 +47,10 @@ pub(crate) async fn record(ctx: &Context, pipeline: &Pipeline, report: &Report) 
         api(&ctx.client, pipeline)
             .patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(status))
             .await?;
-        forget_reports(ctx, pipeline, report).await?;
+        forget_heard(ctx, pipeline, report).await?;
     }
     for transition in &report.transitions {
-        tell(ctx, pipeline, transition).await;
+        tell(ctx, pipeline, &report.status, transition).await;
     }
     if is_held && !report.holds {
         hold(ctx, &pipeline.metadata, false).await?;
@@ -82,15 +88,38 @@ pub(crate) async fn record_report(
     environment: &str,
     report: Option<&ReportStatus>,
 ) -> kube::Result<()> {
-    // Each environment has a manager of its own: what a manager does not name any more is taken out.
-    let manager = format!("{MANAGER}-report-{environment}");
+    record_heard(client, pipeline, environment, "report", report.map(|report| json!(report))).await
+}
+
+/// Writes all that events report of the targets of an environment, provided that the Pipeline is still as it was read.
+///
+/// # Errors
+/// As [`record_report`].
+pub(crate) async fn record_events(
+    client: &Client,
+    pipeline: &Pipeline,
+    environment: &str,
+    events: &BTreeMap<String, EventStatus>,
+) -> kube::Result<()> {
+    record_heard(client, pipeline, environment, "events", (!events.is_empty()).then(|| json!(events))).await
+}
+
+async fn record_heard(
+    client: &Client,
+    pipeline: &Pipeline,
+    environment: &str,
+    field: &str,
+    value: Option<Value>,
+) -> kube::Result<()> {
+    // Each field of each environment has a manager of its own: what a manager does not name any more is taken out.
+    let manager = format!("{MANAGER}-{field}-{environment}");
     let mut patch = json!({
         "apiVersion": Pipeline::api_version(&()),
         "kind": Pipeline::kind(&()),
         "metadata": {"name": pipeline.name_any(), "resourceVersion": pipeline.resource_version()},
     });
-    if let (Some(report), Some(patch)) = (report, patch.as_object_mut()) {
-        patch.insert("status".to_owned(), json!({"environments": {environment: {"report": report}}}));
+    if let (Some(value), Some(patch)) = (value, patch.as_object_mut()) {
+        patch.insert("status".to_owned(), json!({"environments": {environment: {field: value}}}));
     }
     api(client, pipeline)
         .patch_status(&pipeline.name_any(), &PatchParams::apply(&manager).force(), &Patch::Apply(patch))
@@ -98,16 +127,35 @@ pub(crate) async fn record_report(
         .map(drop)
 }
 
-/// Takes out the reports about promotions that are no longer under way.
-async fn forget_reports(ctx: &Context, pipeline: &Pipeline, report: &Report) -> kube::Result<()> {
-    let kept =
-        |name: &str| report.status.environments.get(name).is_some_and(|environment| environment.report.is_some());
+/// Takes out the reports about promotions that are no longer under way, and the events of targets that are gone.
+async fn forget_heard(ctx: &Context, pipeline: &Pipeline, report: &Report) -> kube::Result<()> {
     let before = pipeline.status.iter().flat_map(|status| &status.environments);
-    for (name, _) in before.filter(|(name, environment)| environment.report.is_some() && !kept(name)) {
-        let latest = api(&ctx.client, pipeline).get(&pipeline.name_any()).await?;
-        record_report(&ctx.client, &latest, name, None).await?;
+    for (name, before) in before {
+        let after = report.status.environments.get(name);
+        if before.report.is_some() && after.is_none_or(|after| after.report.is_none()) {
+            let latest = api(&ctx.client, pipeline).get(&pipeline.name_any()).await?;
+            record_report(&ctx.client, &latest, name, None).await?;
+        }
+        if after.map_or(!before.events.is_empty(), |after| after.events != before.events) {
+            let latest = api(&ctx.client, pipeline).get(&pipeline.name_any()).await?;
+            record_events(&ctx.client, &latest, name, &heard::kept(&latest, name)).await?;
+        }
     }
     Ok(())
+}
+
+/// Writes annotations, provided that the Pipeline is still as it was read.
+///
+/// # Errors
+/// As [`record_report`].
+pub(crate) async fn record_approval(
+    client: &Client,
+    pipeline: &Pipeline,
+    annotations: &BTreeMap<String, String>,
+) -> kube::Result<()> {
+    let patch = json!({"metadata": {"resourceVersion": pipeline.resource_version(), "annotations": annotations}});
+    let parameters = PatchParams { field_manager: Some(format!("{MANAGER}-approval")), ..PatchParams::default() };
+    api(client, pipeline).patch_metadata(&pipeline.name_any(), &parameters, &Patch::Merge(patch)).await.map(drop)
 }
 
 fn api(client: &Client, pipeline: &Pipeline) -> Api<Pipeline> {
@@ -144,7 +192,7 @@ pub(crate) async fn record_incomprehensible(ctx: &Context, metadata: &ObjectMeta
     Ok(())
 }
 
-async fn tell(ctx: &Context, pipeline: &Pipeline, transition: &Transition) {
+async fn tell(ctx: &Context, pipeline: &Pipeline, status: &PipelineStatus, transition: &Transition) {
     let Transition { warning, reason, note, promotion } = transition;
     let promotion = promotion.as_deref().unwrap_or_default();
     if *warning {
@@ -152,6 +200,7 @@ async fn tell(ctx: &Context, pipeline: &Pipeline, transition: &Transition) {
     } else {
         tracing::info!(reason, promotion.id = promotion, "{note}");
     }
+    ctx.notifications.tell(pipeline, status, transition, ctx.now());
     let event = Event {
         type_: if *warning { EventType::Warning } else { EventType::Normal },
         reason: (*reason).to_owned(),

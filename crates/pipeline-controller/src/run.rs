@@ -25,9 +25,10 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Args;
 use crate::claims::Claims;
 use crate::context::{Context, Looks};
-use crate::endpoints::{self, Endpoints, Rate};
+use crate::endpoints::{self, Endpoints, Legacy, Rate};
 use crate::health::{self, Readiness};
 use crate::hooks::Hooks;
+use crate::notifications::Notifications;
 use crate::observe::applications::{Applications, PipelineMeta};
 use crate::observe::clusters::Clusters;
 use crate::policy::Policy;
@@ -41,6 +42,9 @@ const START_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Wake-ups that may wait for the controller's loop.
 const WAKE_QUEUE: usize = 1024;
+
+/// For the events that wait to be sent when the controller stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Runs the controller until it is told to stop by SIGTERM or SIGINT.
 pub fn run(args: Args) -> ExitCode {
@@ -83,8 +87,22 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         let Some(pipelines) = pipelines(&client, &args, &stop).await else {
             return Ok(());
         };
-        let strategies = Strategies::open(options(&args), &network(&args, &client, &api_server).await)?;
-        control(pipelines, client, strategies, hooks, &args, readiness, &stop).await;
+        let network = network(&args, &client, &api_server).await;
+        let strategies = Strategies::open(options(&args), &network)?;
+        let (notifications, sending) = match args.events_addr.clone().and_then(|address| address.0) {
+            Some(address) => {
+                let (notifications, send) = Notifications::open(address, &network).context("--events-addr")?;
+                (notifications, Some(tokio::spawn(send)))
+            }
+            None => (Notifications::default(), None),
+        };
+        let outbound = Outbound { strategies, notifications };
+        control(pipelines, client, outbound, hooks, &args, readiness, &stop).await;
+        if let Some(sending) = sending
+            && tokio::time::timeout(LAST_WORDS, sending).await.is_err()
+        {
+            tracing::warn!("events are left that were not sent to --events-addr");
+        }
         anyhow::Ok(())
     };
     tokio::select! {
@@ -98,11 +116,17 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// By what the controller speaks to others.
+struct Outbound {
+    strategies: Strategies,
+    notifications: Notifications,
+}
+
 /// Reconciles until stopped, and lets running reconciles end.
 async fn control(
     pipelines: Api<PipelineMeta>,
     client: Client,
-    strategies: Strategies,
+    Outbound { strategies, notifications }: Outbound,
     listener: TcpListener,
     args: &Args,
     readiness: Readiness,
@@ -119,12 +143,15 @@ async fn control(
         hooks: Arc::clone(&hooks),
         wake: wake.clone(),
         rate: Rate { requests: args.promotion_hook_rate_limit, interval: args.promotion_hook_rate_limit_interval },
+        legacy: Legacy { codes: args.legacy_status_codes, approval: args.allow_legacy_approval },
+        seen: Arc::default(),
     };
     let context = Arc::new(Context {
         claims: Claims::new(wake.clone()),
         applications: Applications::new(client.clone(), wake),
         clusters: Clusters::new(client.clone(), strategies.egress.clone()),
         events: Recorder::new(client.clone(), reporter),
+        notifications,
         policy: Policy::new(args),
         hooks,
         looks,

@@ -49,11 +49,10 @@ impl Strategies {
     /// # Errors
     /// The file of certificate authorities cannot be read, or is no PEM bundle.
     pub fn open(options: Options, network: &Network) -> anyhow::Result<Self> {
-        let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("--ca-file {}", path.display()));
         let policy = egress::Policy {
             guard: network.guard.clone(),
             allow_http: network.allow_http,
-            extra_ca: network.ca_file.as_ref().map(read).transpose()?,
+            extra_ca: extra_ca(network)?,
             system_proxy: true,
             ..egress::Policy::default()
         };
@@ -100,6 +99,15 @@ impl Strategies {
     ) -> Result<(), Failure> {
         in_time(pull_request::withdraw(&self.promoter, pipeline, withdrawal, credentials)).await
     }
+}
+
+/// The certificate authorities that the operator trusts beside the system's.
+///
+/// # Errors
+/// Their file cannot be read.
+pub(crate) fn extra_ca(network: &Network) -> anyhow::Result<Option<Vec<u8>>> {
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("--ca-file {}", path.display()));
+    network.ca_file.as_ref().map(read).transpose()
 }
 
 async fn in_time<T>(attempt: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

@@ -128,13 +128,15 @@ impl SecretValues {
         proxy::parse(self)
     }
 
-    /// The key that signs what comes in, `hmac-key`, as the first
-    /// [pipeline-controller](https://github.com/weaveworks/pipeline-controller/blob/main/server/sign_verifier.go) has it.
+    /// The key that signs what comes in, `hmac-key`, as it is: the first
+    /// [pipeline-controller](https://github.com/weaveworks/pipeline-controller/blob/main/server/sign_verifier.go) and
+    /// [Flux](https://fluxcd.io/flux/components/notification/providers/#generic-webhook-with-hmac), which signs with its
+    /// `token`, trim neither.
     ///
     /// # Errors
-    /// [`Error::NoCredentials`] if it is not there; [`Error::Key`] if it is empty or no text on one line.
+    /// [`Error::NoCredentials`] if it is not there; [`Error::Key`] if it is blank or no text.
     pub fn hmac_key(&self) -> Result<SecretString, Error> {
-        let key = self.line("hmac-key", str::trim)?.map(SecretString::from);
+        let key = self.text("hmac-key")?.map(SecretString::from);
         key.ok_or_else(|| Error::NoCredentials { secret: self.secret(), wanted: "`hmac-key`" })
     }
 

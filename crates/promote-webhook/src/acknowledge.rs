@@ -6,11 +6,8 @@ use serde::Deserialize;
 use url::Url;
 use uuid::Uuid;
 
-use crate::Keys;
+use crate::{Keys, Signed, verify};
 
-/// How far the time of a report may be off, in seconds, as the
-/// [reference libraries](https://github.com/standard-webhooks/standard-webhooks/tree/main/libraries) have it.
-const TOLERANCE: i64 = 5 * 60;
 const MAX_URL: usize = 2048;
 const MAX_REASON: usize = 1024;
 
@@ -80,7 +77,7 @@ pub fn acknowledge(
     body: &[u8],
     now: Timestamp,
 ) -> Result<Report, Refusal> {
-    let time = verify(keys, headers, body, now).ok_or(Refusal::Unsigned)?;
+    let Signed { time, .. } = verify(keys, headers, body, now).ok_or(Refusal::Unsigned)?;
     let malformed = |problem: &str| Refusal::Malformed(problem.to_owned());
     let Body { promotion_id, state, url, reason } =
         serde_json::from_slice(body).map_err(|error| Refusal::Malformed(error.to_string()))?;
@@ -98,21 +95,6 @@ pub fn acknowledge(
         };
     let reason = reason.map(|text| line(&text)).filter(|text| !text.is_empty());
     Ok(Report { promotion_id, state, url, reason, time })
-}
-
-fn verify(keys: Option<&Keys>, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Option<Timestamp> {
-    let header = |name: &str| {
-        let mut values = headers.get_all(name).iter();
-        let value = values.next()?.to_str().ok()?;
-        values.next().is_none().then_some(value)
-    };
-    let timestamp: i64 = header("webhook-timestamp")?.parse().ok()?;
-    let (id, signatures) = (header("webhook-id")?, header("webhook-signature")?);
-    // Without a key, as much is computed as with one.
-    let nobody = Keys { current: "nobody knows this".into(), previous: None };
-    let signed = keys.unwrap_or(&nobody).verify(signatures, id, timestamp, body) && keys.is_some();
-    let in_time = now.as_second().saturating_sub(timestamp).saturating_abs() <= TOLERANCE;
-    (signed && in_time).then(|| Timestamp::from_second(timestamp).ok()).flatten()
 }
 
 fn link(text: &str) -> Option<Url> {

@@ -9,6 +9,8 @@ mod request;
 mod answer;
 pub mod schedule;
 
+mod signed;
+
 mod acknowledge;
 
 mod error;
@@ -27,6 +29,7 @@ pub use self::{
     event::{Event, Pipeline},
     format::Format,
     keys::Keys,
+    signed::{Signed, verify, verify_flux},
 };
 
 /// [`Delivery::timeout`] where nobody asks for another, as

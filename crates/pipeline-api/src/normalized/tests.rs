@@ -146,6 +146,8 @@ fn the_environments_own_promotion_wins_as_a_whole() {
     assert_eq!(own.field, "spec.environments[1].promotion");
     assert_eq!((own.manual, own.hmac_secret), (false, None));
     assert_eq!(own.strategy, ci_webhook());
+    // … but an unsigned request is not let in by a promotion that says nothing of signatures.
+    assert_eq!(["prod", "dev", "qa"].map(|name| pipeline.hmac_secret(name)), [Some("hmac"); 3]);
     let shared = pipeline.promotion("dev").unwrap().unwrap();
     assert_eq!((shared.field.as_str(), shared.manual), ("spec.promotion", true));
 }

@@ -13,13 +13,10 @@ use promote_webhook::{Keys, Refusal, Report, State as Progress, acknowledge};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Endpoints, unauthorized};
+use super::{Endpoints, TRIES, unauthorized};
 use crate::causes::explain;
 use crate::record::record_report;
 use crate::strategies::webhook;
-
-/// How often a report is written anew when the Pipeline changes at the same time.
-const TRIES: usize = 5;
 
 pub(super) async fn take(
     State(endpoints): State<Endpoints>,
@@ -28,10 +25,7 @@ pub(super) async fn take(
     body: Bytes,
 ) -> Response {
     let since = Instant::now();
-    let unavailable = |why: &str| {
-        tracing::error!(pipeline.namespace = namespace, pipeline.name = name, "a report was not taken: {why}");
-        (StatusCode::SERVICE_UNAVAILABLE, "the API server cannot be asked now\n").into_response()
-    };
+    let unavailable = |why: &str| super::unavailable(&namespace, &name, "a report", &why);
     for _ in 0..TRIES {
         let pipeline = match endpoints.pipeline(&namespace, &name).await {
             Ok(pipeline) => pipeline,

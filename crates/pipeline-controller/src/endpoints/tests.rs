@@ -25,7 +25,19 @@ fn endpoints(rate: Rate) -> (Endpoints, Arc<Mutex<Vec<String>>>, Woken) {
     });
     let (wake, woken) = mpsc::channel(8);
     let hooks = Arc::new(Hooks::new(crate::context::Looks::default()));
-    (Endpoints { client: Client::new(service, "default"), namespace: None, hooks, wake, rate }, asked, woken)
+    (
+        Endpoints {
+            client: Client::new(service, "default"),
+            namespace: None,
+            hooks,
+            wake,
+            rate,
+            legacy: Legacy::default(),
+            seen: Arc::default(),
+        },
+        asked,
+        woken,
+    )
 }
 
 const PLENTY: Rate = Rate { requests: 1000, interval: Duration::from_secs(30) };

@@ -12,6 +12,7 @@ use serde_json::json;
 use testbed::git_server::TOKEN;
 use testbed::{Fault, Receiver};
 
+use crate::endpoints::{flux, now, standard};
 use crate::world::World;
 
 /// All that anybody without access to Secrets can read.
@@ -123,6 +124,42 @@ async fn of_a_pull_request() -> Result<()> {
     }
     for value in [TOKEN, "canary"] {
         assert!(!shown.contains(value), "{value} is shown");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn of_the_endpoints() -> Result<()> {
+    const KEY: &str = "canary-hmac";
+    let mut world = World::without_controller().await?;
+    world.start(&["--allow-legacy-approval"]).await?;
+    let receiver = Receiver::start(&world.bed.ca).await?;
+    world.helm_releases("6.0.0").await?;
+    world.secret("hmac", json!({"hmac-key": KEY})).await?;
+    world.pipeline(json!({"hmacSecretRef": "hmac", "manual": true, "webhook": {"url": receiver.url()}})).await?;
+    world.dev_is_at("6.1.0").await?;
+    world.promotion("6.1.0", Phase::AwaitingApproval).await?;
+    let mut answers = Vec::new();
+    let good = world.event("6.1.0").to_string();
+    let approval = world.approval_path("prod", "6.1.0");
+    for (path, body) in
+        [(world.place("dev"), good.as_str()), (world.place("qa"), &good), (approval.clone(), ""), (approval, &good)]
+    {
+        for key in [KEY, "other"] {
+            let mut headers = standard(key, &format!("{key} {path}"), now().as_second(), body)?.to_vec();
+            answers.push(world.send("POST", &path, &headers, body).await?);
+            headers = vec![("X-Signature", flux(key, body))];
+            answers.push(world.send("POST", &path, &headers, body).await?);
+        }
+    }
+    world.promotion("6.1.0", Phase::Delivered).await?;
+    // Neither the key, nor what it makes of what was sent: with that in the log, its readers could forge.
+    let shown = shown(&world).await? + &format!("{answers:?}");
+    for value in ["canary", &flux(KEY, &good), &flux(KEY, "")] {
+        let value = value.trim_start_matches("sha256=");
+        let lines: Vec<&str> = shown.lines().filter(|line| line.contains(value)).collect();
+        assert!(lines.is_empty(), "{value} is shown: {lines:?}");
     }
     Ok(())
 }

@@ -2,15 +2,19 @@
 
 #![cfg(test)]
 
+mod endpoints;
 mod scenario;
 mod world;
 
+mod approval_requests;
 mod canary;
 mod cascade;
 mod crash;
 mod disturbed;
+mod events;
 mod faults;
 mod hooks;
+mod notifications;
 mod pull_request;
 mod reports;
 mod rights;

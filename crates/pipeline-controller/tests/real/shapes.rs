@@ -173,7 +173,7 @@ async fn what_is_not_acted_on_yet_is_told() -> Result<()> {
     let unsupported =
         condition(&status.conditions, ConditionType::Unsupported).map(|condition| condition.message.clone());
     let unsupported = unsupported.unwrap_or_default();
-    assert!(unsupported.contains("secretRef") && unsupported.contains("notification"), "{unsupported}");
+    assert!(unsupported.contains("strategy.notification"), "{unsupported}");
     Ok(())
 }
 

@@ -100,7 +100,7 @@ fn two_tokens_and_an_hmac_key() {
     assert_eq!(exposed(credentials.previous_token.as_ref()), Some("old"));
     let error = secret(&[("token.previous", "canary")]).webhook().unwrap_err();
     assert_eq!(error.to_string(), "Secret ns/s: key `token` is missing; `token.previous` is the key that it replaces");
-    assert_eq!(secret(&[("hmac-key", " k\n")]).hmac_key().unwrap().expose_secret(), "k");
+    assert_eq!(secret(&[("hmac-key", " k\n")]).hmac_key().unwrap().expose_secret(), " k\n");
     let error = secret(&[("hmac-key", "\n")]).hmac_key().unwrap_err();
     assert_eq!(error.to_string(), "Secret ns/s: key `hmac-key` is empty; fill it in or remove the key");
     secret(&[("token", "t")]).hmac_key().unwrap_err();

@@ -216,7 +216,7 @@ impl Host for Gitea {
 
     async fn close(&self, number: u64) -> Result<(), Error> {
         let body = json!({"state": "closed"});
-        self.send(build::edit(&self.site, "close a pull request", number, body)).await?.success().map(drop)
+        parse::closed(self.send(build::edit(&self.site, "close a pull request", number, body)).await?)
     }
 
     async fn comment(&self, number: u64, body: &str) -> Result<(), Error> {

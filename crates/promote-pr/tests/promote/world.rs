@@ -409,7 +409,7 @@ impl World {
 }
 
 /// The servers of the tests are on loopback, which nobody reaches without being allowed to.
-fn loopback() -> Policy {
+pub(crate) fn loopback() -> Policy {
     let guard = Guard { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Guard::default() };
     Policy { guard, ..Policy::default() }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
-use super::super::{MAX_BODY, Rate, router};
+use super::super::{Legacy, MAX_BODY, Rate, router};
 use super::*;
 use crate::context::Looks;
 use crate::fixtures::pipeline;
@@ -31,7 +31,18 @@ fn endpoints(rate: Rate, status: u16, answer: Value) -> (Endpoints, mpsc::Receiv
     let (wake, woken) = mpsc::channel(8);
     let hooks = Arc::new(Hooks::new(Looks::default()));
     hooks.follow(&pipeline("dev prod"));
-    (Endpoints { client: Client::new(service, "default"), namespace: None, hooks, wake, rate }, woken)
+    (
+        Endpoints {
+            client: Client::new(service, "default"),
+            namespace: None,
+            hooks,
+            wake,
+            rate,
+            legacy: Legacy::default(),
+            seen: Arc::default(),
+        },
+        woken,
+    )
 }
 
 /// With the Secret of the pipeline.

@@ -183,6 +183,15 @@ pub(super) fn merged(answer: Answer) -> Result<Merged, Error> {
     }
 }
 
+/// A pull request whose branch was deleted is closed by Gitea a moment later; whoever comes second is told so
+/// [as a failure](https://github.com/go-gitea/gitea/blob/v1.24.0/models/issues/issue_update.go).
+pub(super) fn closed(answer: Answer) -> Result<(), Error> {
+    if answer.status == StatusCode::INTERNAL_SERVER_ERROR && answer.message() == "the issue is already changed" {
+        return Ok(());
+    }
+    answer.success().map(drop)
+}
+
 /// A branch that is not there is 404.
 pub(super) fn deleted(answer: Answer) -> Result<bool, Error> {
     if answer.status == StatusCode::NOT_FOUND {

@@ -229,6 +229,13 @@ fn created_or_not() {
 }
 
 #[test]
+fn closed_or_not() {
+    assert!(parse::closed(answer(201, &pull("closed", false, 3))).is_ok());
+    assert!(parse::closed(answer(500, &json!({"message": "the issue is already changed"}))).is_ok());
+    assert!(parse::closed(answer(500, &json!({"message": "the database is locked"}))).is_err());
+}
+
+#[test]
 fn deleted_or_not() {
     assert!(parse::deleted(answer(204, &Value::Null)).unwrap());
     assert!(!parse::deleted(answer(404, &json!({"message": "branch does not exist"}))).unwrap());
