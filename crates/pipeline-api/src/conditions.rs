@@ -56,6 +56,8 @@ names! {
         TargetClusterNotFound,
         /// The cluster that `clusterRef` names is not ready.
         TargetClusterNotReady,
+        /// `clusterRef` names a cluster of another namespace, and the operator forbids that.
+        AccessDenied,
         /// The first environment is not ready, or its targets disagree.
         EnvironmentNotReady,
         /// The spec contradicts itself or names what cannot be.

@@ -6,6 +6,7 @@ pub mod metadata;
 pub mod conditions;
 mod names;
 pub mod normalized;
+mod path;
 mod promotion;
 mod rules;
 mod schema;
@@ -14,13 +15,15 @@ mod spec;
 mod status;
 mod unsupported;
 
+pub use path::{FieldPath, NotFieldPath};
 pub use promotion::{
     DocumentSelector, HelmValues, ImageField, KustomizeImage, Links, MergePolicy, Notification, Promotion, Provider,
     PullRequestSpec, SecretName, ShippedProvider, ShippedPullRequest, ShippedStrategy, Update, WebhookFormat,
     WebhookSpec,
 };
 pub use spec::{
-    AppRef, ClusterKind, ClusterRef, DeletionPolicy, Environment, Observe, Pipeline, PipelineSpec, PromoteWhen, Target,
+    AppRef, ClusterKind, ClusterRef, DeletionPolicy, Environment, FieldValue, Observe, ObserveApplication, Pipeline,
+    PipelineSpec, PromoteWhen, Target,
 };
 pub use status::{
     Arriving, ClusterAppRef, EnvironmentStatus, EventStatus, HISTORY_MAX, Phase, PipelineStatus, PromotionStatus,

@@ -8,8 +8,8 @@ mod pull_request;
 mod updates;
 
 use crate::{
-    DocumentSelector, Environment, Links, MergePolicy, Pipeline, Promotion as Spec, Provider, ShippedStrategy,
-    WebhookFormat, rules,
+    DocumentSelector, Environment, FieldPath, Links, MergePolicy, ObserveApplication, Pipeline, Promotion as Spec,
+    Provider, ShippedStrategy, WebhookFormat, rules,
 };
 
 /// The progress deadline of a Pipeline that sets none.
@@ -206,6 +206,9 @@ pub enum Problem {
     /// A merge policy without a pull request.
     #[error("{}", rules::MERGE_OF_PULL_REQUEST)]
     MergeWithoutPullRequest,
+    /// Not the path of a field.
+    #[error("{}", rules::FIELD_PATH)]
+    NotFieldPath,
     /// Credentials in a URL.
     #[error("must not hold credentials; put them into the Secret that secretRef names")]
     Credentials,
@@ -261,6 +264,9 @@ impl Pipeline {
         let spec = &self.spec;
         let mut wrong = Vec::new();
         check(&mut wrong, rules::is_object_name(&spec.app_ref.name), "spec.appRef.name", Problem::NotObjectName);
+        if let Some(observe) = &spec.app_ref.observe {
+            check_observe(&mut wrong, observe);
+        }
         check(&mut wrong, !spec.environments.is_empty(), "spec.environments", Problem::NoEnvironments);
         let deadline = spec.progress_deadline.as_deref();
         let deadline = deadline.is_none_or(|text| rules::duration_of(text).is_some());
@@ -284,6 +290,14 @@ fn check(wrong: &mut Vec<Invalid>, right: bool, field: &str, problem: Problem) {
     if !right {
         wrong.push(invalid(field, problem));
     }
+}
+
+fn check_observe(wrong: &mut Vec<Invalid>, observe: &ObserveApplication) {
+    let right = |path: &str| path.parse::<FieldPath>().is_ok();
+    let revision = observe.revision.as_deref().is_none_or(right);
+    check(wrong, revision, "spec.appRef.observe.revision", Problem::NotFieldPath);
+    let ready = observe.ready.as_ref().is_none_or(|ready| right(&ready.path));
+    check(wrong, ready, "spec.appRef.observe.ready.path", Problem::NotFieldPath);
 }
 
 fn check_environment(wrong: &mut Vec<Invalid>, field: &str, environment: &Environment) {

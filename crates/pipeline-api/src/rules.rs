@@ -173,6 +173,16 @@ pub(crate) fn is_file(text: &str) -> bool {
     text.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
+/// The part of kubectl's JSONPath that [`crate::FieldPath`] reads.
+pub(crate) fn field_path(field: &str) -> Rule {
+    rule(
+        r#"self.matches('^([.]([A-Za-z0-9_/-]|\\\\[.])+|\\[[0-9]{1,4}\\]|\\[[?][(]@([.][A-Za-z0-9_-]+)+=="[^"]*"[)]\\])+$')"#,
+        format!("{field} {FIELD_PATH}"),
+    )
+}
+
+pub(crate) const FIELD_PATH: &str = r#"must be the path of a field in JSONPath, such as .status.version, .status.versions[0] or .status.conditions[?(@.type=="Available")].status"#;
+
 /// The name becomes part of a field path.
 pub(crate) fn image_name(field: &str) -> Rule {
     rule(r"!self.matches('[\\[\\]\\s]')", format!("{field} {IMAGE_NAME}"))

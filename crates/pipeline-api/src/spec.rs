@@ -95,6 +95,38 @@ pub struct AppRef {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::object_name("name"))]
     pub name: String,
+    /// Where the application reports its revision and health. Default: as is usual for its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observe: Option<ObserveApplication>,
+}
+
+/// Where an application object reports its revision and health, in the place of what is usual for its kind. Paths are those of
+/// kubectl's JSONPath and name one field, for example `.status.version` or
+/// `.status.conditions[?(@.type=="Available")].status`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "camelCase")]
+pub struct ObserveApplication {
+    /// Path of the revision that is live, for example `.status.version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 256))]
+    #[x_kube(validation = rules::field_path("revision"))]
+    pub revision: Option<String>,
+    /// What a healthy application reports; takes the place of the condition `Ready`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<FieldValue>,
+}
+
+/// A field and the value it has to have.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldValue {
+    /// Path of the field, for example `.status.phase`.
+    #[schemars(length(min = 2, max = 256))]
+    #[x_kube(validation = rules::field_path("path"))]
+    pub path: String,
+    /// Its value as text, for example `Running` or `true`.
+    #[schemars(length(min = 1, max = 253))]
+    pub value: String,
 }
 
 /// A stage that the application passes, made of the places where it runs in that stage.

@@ -42,7 +42,11 @@ fn good() -> Value {
         "kind": "Pipeline",
         "metadata": {"name": "podinfo", "namespace": "default"},
         "spec": {
-            "appRef": {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": "podinfo"},
+            "appRef": {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": "podinfo",
+                "observe": {
+                    "revision": r".metadata.labels.app\.kubernetes\.io/version", "ready": {"path": r#".status.conditions[?(@.type=="Released")].status"#, "value": "True"},
+                },
+            },
             "environments": [
                 {"name": "dev", "targets": [{"namespace": "podinfo"}]},
                 {"name": "prod", "targets": [
@@ -73,6 +77,7 @@ fn bad_cases() -> Vec<Bad> {
     const LABEL: &str =
         "must be a DNS label: at most 63 lower-case letters, digits and '-', with a letter or digit at both ends";
     const OBJECT: &str = "must be the name of an object: at most 253 lower-case letters, digits, '-' and '.', with a letter or digit at both ends";
+    const PATH: &str = "must be the path of a field in JSONPath, such as .status.version";
     const NAMES: &str = "must be names without blanks at their ends, on one line";
     const ONE_FIELD: &str = "an update needs exactly one of path, kustomizeImage and helmValues";
     const SCHEME: &str = "url must begin with https:// or ssh:// and a host, or be user@host:path, without blanks";
@@ -136,6 +141,16 @@ fn bad_cases() -> Vec<Bad> {
         ),
         bad_for_schema("/spec/deletionPolicy", json!("Forget"), "spec.deletionPolicy", "Unsupported value"),
         bad("/spec/appRef/name", json!("../../secrets/podinfo"), "spec.appRef.name", OBJECT),
+        bad("/spec/appRef/observe", json!({"revision": "status.version"}), "spec.appRef.observe.revision", PATH),
+        bad("/spec/appRef/observe", json!({"revision": ".status..version"}), "spec.appRef.observe.revision", PATH),
+        bad("/spec/appRef/observe", json!({"revision": ".status.versions[x]"}), "spec.appRef.observe.revision", PATH),
+        bad("/spec/appRef/observe", json!({"revision": "{.status.version}"}), "spec.appRef.observe.revision", PATH),
+        bad(
+            "/spec/appRef/observe",
+            json!({"ready": {"path": ".status[?(@.type=='Ready')]", "value": "True"}}),
+            "spec.appRef.observe.ready.path",
+            PATH,
+        ),
         bad("/spec/promotion/pullRequest/secretRef", json!("a/b"), "spec.promotion.pullRequest.secretRef", OBJECT),
         bad(PROMOTION, json!({"pullRequest": git, "hmacSecretRef": "A"}), "spec.promotion.hmacSecretRef", OBJECT),
         bad(PROMOTION, json!({"webhook": {}}), "spec.promotion.webhook", "webhook needs url, or secretRef"),

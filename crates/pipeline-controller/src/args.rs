@@ -83,9 +83,13 @@ pub struct Args {
     #[arg(long, env = "PIPELINE_CONTROLLER_PULL_REQUEST_INTERVAL", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub pull_request_interval: Duration,
 
-    /// Time between two looks at targets on other clusters, which are not watched
+    /// Time between two looks at the Secrets of other clusters, which are not watched
     #[arg(long, env = "PIPELINE_CONTROLLER_REMOTE_INTERVAL", default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub remote_interval: Duration,
+
+    /// Refuse clusterRef.namespace other than the Pipeline's own
+    #[arg(long, env = "PIPELINE_CONTROLLER_NO_CROSS_NAMESPACE_REFS")]
+    pub no_cross_namespace_refs: bool,
 
     /// Time before a failed pull request promotion is tried again for the first time; it doubles with each try
     #[arg(long, env = "PIPELINE_CONTROLLER_PROMOTION_RETRY_DELAY", default_value = "2s", value_parser = duration, value_name = "DURATION")]

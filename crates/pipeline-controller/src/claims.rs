@@ -9,7 +9,7 @@ use pipeline_api::normalized::Strategy;
 use pipeline_api::{DocumentSelector, Pipeline};
 use tokio::sync::mpsc;
 
-use crate::observe::applications::PipelineMeta;
+use crate::observe::followers::PipelineMeta;
 
 /// What all Pipelines of this process claim. Kept in memory: after a restart each claims anew when it is first looked at.
 pub(crate) struct Claims {

@@ -373,13 +373,11 @@ fn requeue(
         };
         due.into_iter().chain(look)
     });
-    let mut targets = observed.environments.values().flat_map(|environment| &environment.targets);
-    let remote = targets.any(|target| target.cluster_ref.is_some()).then_some(policy.remote_interval);
     let unreadable = observed.unreadable().next().is_some().then_some(policy.unreadable);
     let arriving = status.environments.values().filter_map(|environment| environment.arriving.as_ref());
     let deadlines =
         arriving.map(|arriving| left(arriving, pipeline.progress_deadline(), now)).filter(|left| !left.is_zero());
-    let all = promotions.chain(remote).chain(unreadable).chain(deadlines);
+    let all = promotions.chain(unreadable).chain(deadlines);
     all.min().unwrap_or(policy.resync).min(policy.resync)
 }
 

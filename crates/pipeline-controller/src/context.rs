@@ -12,14 +12,12 @@ use crate::claims::Claims;
 use crate::hooks::Hooks;
 use crate::notifications::Notifications;
 use crate::observe::applications::Applications;
-use crate::observe::clusters::Clusters;
 use crate::policy::Policy;
 use crate::strategies::Strategies;
 
 pub(crate) struct Context {
     pub client: Client,
     pub applications: Applications,
-    pub clusters: Clusters,
     pub claims: Claims,
     pub strategies: Strategies,
     pub events: Recorder,

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::hooks::Hooks;
-use crate::observe::applications::PipelineMeta;
+use crate::observe::followers::PipelineMeta;
 
 mod approval;
 mod event;

@@ -95,6 +95,5 @@ pub fn policy() -> Policy {
         retry_threshold: 8,
         resync: Duration::from_secs(600),
         unreadable: Duration::from_secs(30),
-        remote_interval: Duration::from_secs(30),
     }
 }

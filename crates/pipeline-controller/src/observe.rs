@@ -14,7 +14,9 @@ use crate::strategies::secrets;
 
 pub(crate) mod application;
 pub(crate) mod applications;
+mod cache;
 pub(crate) mod clusters;
+pub(crate) mod followers;
 mod reader;
 
 /// Reads everything that deciding about `pipeline` needs.
@@ -38,21 +40,10 @@ pub(crate) async fn observe(ctx: &Context, pipeline: &Pipeline) -> Observed {
 
 async fn observe_target(ctx: &Context, pipeline: &Pipeline, environment: &str, target: &Target) -> ObservedTarget {
     let application = match target.observe.unwrap_or_default() {
-        Observe::Watch => read(ctx, pipeline, target).await,
+        Observe::Watch => ctx.applications.read(pipeline, target).await,
         Observe::Event => Ok(heard::application(pipeline, environment, target)),
     };
     ObservedTarget { namespace: target.namespace.clone(), cluster_ref: target.cluster_ref.clone(), application }
-}
-
-async fn read(ctx: &Context, pipeline: &Pipeline, target: &Target) -> Result<Application, Unreadable> {
-    let (app_ref, namespace) = (&pipeline.spec.app_ref, &target.namespace);
-    match &target.cluster_ref {
-        Some(cluster) => {
-            let pipeline_namespace = pipeline.namespace().unwrap_or_default();
-            ctx.clusters.read(&pipeline_namespace, cluster, app_ref, namespace).await
-        }
-        None => ctx.applications.read(app_ref, namespace).await,
-    }
 }
 
 /// Only of failed promotions: a changed Secret is what a person may have mended.

@@ -19,8 +19,6 @@ pub struct Policy {
     pub resync: Duration,
     /// Between two looks at a pipeline with a target that could not be read.
     pub unreadable: Duration,
-    /// Between two looks at a pipeline with targets on other clusters.
-    pub remote_interval: Duration,
 }
 
 impl Policy {
@@ -32,7 +30,6 @@ impl Policy {
             retry_threshold: args.promotion_retry_threshold,
             resync: Duration::from_secs(600),
             unreadable: Duration::from_secs(30),
-            remote_interval: args.remote_interval,
         }
     }
 
@@ -56,7 +53,6 @@ mod tests {
             retry_threshold: 8,
             resync: Duration::from_secs(600),
             unreadable: Duration::from_secs(30),
-            remote_interval: Duration::from_secs(30),
         };
         let seconds: Vec<u64> = [0, 1, 2, 3, 5, 6, 40, u32::MAX].map(|n| policy.backoff(n).as_secs()).to_vec();
         assert_eq!(seconds, [2, 2, 4, 8, 32, 60, 60, 60]);

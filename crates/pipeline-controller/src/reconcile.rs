@@ -16,7 +16,7 @@ use crate::act::act;
 use crate::conclude::conclude;
 use crate::context::Context;
 use crate::decide::decide;
-use crate::observe::applications::PipelineMeta;
+use crate::observe::followers::PipelineMeta;
 use crate::observe::observe;
 use crate::record::{self, record};
 

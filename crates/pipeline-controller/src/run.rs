@@ -29,8 +29,9 @@ use crate::endpoints::{self, Endpoints, Legacy, Rate};
 use crate::health::{self, Readiness};
 use crate::hooks::Hooks;
 use crate::notifications::Notifications;
-use crate::observe::applications::{Applications, PipelineMeta};
+use crate::observe::applications::Applications;
 use crate::observe::clusters::Clusters;
+use crate::observe::followers::PipelineMeta;
 use crate::policy::Policy;
 use crate::reconcile::{on_error, reconcile};
 use crate::record::MANAGER;
@@ -146,10 +147,11 @@ async fn control(
         legacy: Legacy { codes: args.legacy_status_codes, approval: args.allow_legacy_approval },
         seen: Arc::default(),
     };
+    let clusters =
+        Clusters::new(client.clone(), strategies.egress.clone(), args.remote_interval, !args.no_cross_namespace_refs);
     let context = Arc::new(Context {
         claims: Claims::new(wake.clone()),
-        applications: Applications::new(client.clone(), wake),
-        clusters: Clusters::new(client.clone(), strategies.egress.clone()),
+        applications: Applications::new(client.clone(), clusters, wake, args.namespace.is_some()),
         events: Recorder::new(client.clone(), reporter),
         notifications,
         policy: Policy::new(args),

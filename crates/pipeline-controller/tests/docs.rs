@@ -30,9 +30,10 @@ fn conditions_reasons_and_phases_are_documented() {
 
 #[test]
 fn every_reason_can_be_set() {
-    const CODE: [&str; 5] = [
+    const CODE: [&str; 6] = [
         include_str!("../src/conclude/conditions.rs"),
         include_str!("../src/observe/applications.rs"),
+        include_str!("../src/observe/cache.rs"),
         include_str!("../src/observe/clusters.rs"),
         include_str!("../src/record.rs"),
         include_str!("../src/observe.rs"),

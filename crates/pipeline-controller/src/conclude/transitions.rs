@@ -132,6 +132,7 @@ fn of_ready(before: &PipelineStatus, after: &PipelineStatus) -> Option<Transitio
         ("False", "TargetNotReadable") => "TargetNotReadable",
         ("False", "TargetClusterNotFound") => "TargetClusterNotFound",
         ("False", "TargetClusterNotReady") => "TargetClusterNotReady",
+        ("False", "AccessDenied") => "AccessDenied",
         ("False", "EnvironmentNotProgressing") => "EnvironmentNotProgressing",
         ("False", "InvalidSpec") => "InvalidSpec",
         ("False", "UnsupportedFields") => "UnsupportedFields",

@@ -1,145 +1,190 @@
-//! The application objects of this cluster: reading one, and waking the pipelines that follow it when it changes.
+//! The applications of all targets: one cache for each kind on each cluster, which is there while a Pipeline needs it.
 
 use std::collections::{HashMap, HashSet};
-use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
-use kube::api::{DynamicObject, PartialObjectMeta};
-use kube::core::ApiResource;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 use pipeline_api::conditions::Reason;
-use pipeline_api::{AppRef, Pipeline};
-use tokio::sync::mpsc;
+use pipeline_api::{Observe, Pipeline, Target};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
-use super::reader::{Reader, group_of};
+use super::application::Kind;
+use super::cache::{Cache, Source};
+use super::clusters::{Clusters, Connection};
+use super::followers::{Follower, Name};
+use super::reader;
 use super::{Application, Unreadable};
 
-/// What is watched of a Pipeline: its object is read when it is reconciled, so that one that cannot be understood stops no other.
-pub(crate) type PipelineMeta = PartialObjectMeta<Pipeline>;
+/// How long after its start a cache of this cluster is waited for; a reconcile that finds it unfilled then reads its objects itself.
+const LOCAL_PATIENCE: Duration = Duration::from_secs(1);
+/// The same for one of another cluster; after that its targets are not readable, and the Pipelines are woken when they are.
+const REMOTE_PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) struct Applications {
     client: Client,
-    wake: mpsc::Sender<ObjectRef<PipelineMeta>>,
-    followers: Arc<Followers>,
-    reader: Reader,
-    watched: Mutex<HashSet<(String, String)>>,
+    clusters: Clusters,
+    wake: mpsc::Sender<Follower>,
+    /// Watch the namespaces of targets one by one: all namespaces may not be looked at.
+    by_namespace: bool,
+    watched: Mutex<Watched>,
+}
+
+#[derive(Default)]
+struct Watched {
+    caches: HashMap<Arc<Source>, Running>,
+    /// By Pipeline: what it follows.
+    followed: HashMap<Follower, HashSet<Followed>>,
+}
+
+type Followed = (Arc<Source>, Name);
+
+struct Running {
+    cache: Arc<Cache>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Applications {
     /// `wake` gets each Pipeline that follows an application that changed.
-    pub(crate) fn new(client: Client, wake: mpsc::Sender<ObjectRef<PipelineMeta>>) -> Self {
-        let followers = Arc::default();
-        Self { reader: Reader::new(client.clone()), client, wake, followers, watched: Mutex::default() }
+    pub(crate) fn new(client: Client, clusters: Clusters, wake: mpsc::Sender<Follower>, by_namespace: bool) -> Self {
+        Self { client, clusters, wake, by_namespace, watched: Mutex::default() }
     }
 
-    /// From now on, `pipeline` is woken when its local applications change, and only then.
+    /// From now on, `pipeline` is woken when its applications change, and only then. Caches that nobody needs any more end.
+    ///
+    /// # Idempotency
+    /// Following the same applications again changes nothing.
     pub(crate) fn follow(&self, pipeline: &Pipeline) {
-        self.followers
-            .set(&follower(&pipeline.namespace().unwrap_or_default(), &pipeline.name_any()), &followed(pipeline));
+        let targets = pipeline.spec.environments.iter().flat_map(|environment| &environment.targets);
+        let watched = targets.filter(|target| target.observe != Some(Observe::Event));
+        let wanted = watched.filter_map(|target| {
+            let source = self.source(pipeline, target).ok()?;
+            Some((Arc::new(source), name(pipeline, target)))
+        });
+        self.set(follower(&pipeline.namespace().unwrap_or_default(), &pipeline.name_any()), wanted.collect());
     }
 
     /// Forgets a Pipeline that is gone.
     pub(crate) fn unfollow(&self, namespace: &str, name: &str) {
-        self.followers.set(&follower(namespace, name), &HashSet::new());
+        self.set(follower(namespace, name), HashSet::new());
     }
 
-    /// Reads the application that `app_ref` names in `namespace`.
-    pub(crate) async fn read(&self, app_ref: &AppRef, namespace: &str) -> Result<Application, Unreadable> {
-        let read = async {
-            let resource = self.reader.resource(app_ref).await?;
-            self.watch(&resource);
-            self.reader.read(&resource, app_ref, namespace).await
+    /// Reads the application of a target of a Pipeline that follows it.
+    pub(crate) async fn read(&self, pipeline: &Pipeline, target: &Target) -> Result<Application, Unreadable> {
+        let source = self.source(pipeline, target)?;
+        let cache = self.lock().caches.get(&source).map(|running| Arc::clone(&running.cache));
+        let name = name(pipeline, target);
+        let patience = if source.cluster.is_some() { REMOTE_PATIENCE } else { LOCAL_PATIENCE };
+        let cached = match cache {
+            Some(cache) => cache.read(&name, patience).await,
+            None => None,
         };
-        read.await.map_err(|failure| Unreadable { reason: Reason::TargetNotReadable, message: failure.message() })
-    }
-
-    /// Starts to watch a kind when it is first needed. Only metadata is transferred: a change of status shows there too.
-    fn watch(&self, resource: &ApiResource) {
-        let kind = (resource.group.clone(), resource.kind.clone());
-        if !lock(&self.watched).insert(kind) {
-            return;
-        }
-        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), resource);
-        let changes = watcher(api, watcher::Config::default()).default_backoff().touched_objects();
-        let (followers, wake) = (Arc::clone(&self.followers), self.wake.clone());
-        let (group, kind) = (resource.group.clone(), resource.kind.clone());
-        tokio::spawn(async move {
-            changes
-                .inspect_err(
-                    |error| tracing::warn!(%error, application.kind = kind, "watch of applications interrupted"),
-                )
-                .filter_map(|change| ready(change.ok()))
-                .for_each(async |object| {
-                    let application = ApplicationKey {
-                        group: group.clone(),
-                        kind: kind.clone(),
-                        namespace: object.namespace().unwrap_or_default(),
-                        name: object.name_any(),
-                    };
-                    for pipeline in followers.of(&application) {
-                        if wake.send(pipeline).await.is_err() {
-                            tracing::debug!("not woken: the controller is stopping");
-                        }
-                    }
-                })
-                .await;
-        });
-    }
-}
-
-/// An application, whichever version of its API it is read at.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct ApplicationKey {
-    group: String,
-    kind: String,
-    namespace: String,
-    name: String,
-}
-
-/// Which Pipelines follow which applications.
-#[derive(Default)]
-struct Followers(Mutex<HashMap<ApplicationKey, HashSet<ObjectRef<PipelineMeta>>>>);
-
-impl Followers {
-    fn set(&self, pipeline: &ObjectRef<PipelineMeta>, applications: &HashSet<ApplicationKey>) {
-        let mut followers = lock(&self.0);
-        followers.retain(|application, pipelines| {
-            if !applications.contains(application) {
-                pipelines.remove(pipeline);
+        let found = match (cached, &source.cluster) {
+            (Some(cached), _) => cached?,
+            (None, Some((namespace, cluster))) => {
+                return Err(Unreadable {
+                    reason: Reason::TargetClusterNotReady,
+                    message: format!("GitopsCluster {namespace}/{cluster}: has not answered yet"),
+                });
             }
-            !pipelines.is_empty()
-        });
-        for application in applications {
-            followers.entry(application.clone()).or_default().insert(pipeline.clone());
+            (None, None) => self.get(&source, &name).await?,
+        };
+        found.ok_or_else(|| {
+            let (namespace, name) = &name;
+            source.unreadable(reader::Failure::NotThere(format!("{} {namespace}/{name} not found", source.kind.kind)))
+        })
+    }
+
+    async fn get(&self, source: &Source, (namespace, name): &Name) -> Result<Option<Application>, Unreadable> {
+        let get = async {
+            let resource = reader::discover(&self.client, &source.kind).await?;
+            reader::get(&self.client, &resource, &source.kind, namespace, name).await
+        };
+        get.await.map_err(|failure| source.unreadable(failure))
+    }
+
+    fn source(&self, pipeline: &Pipeline, target: &Target) -> Result<Source, Unreadable> {
+        let kind = Kind::of(&pipeline.spec.app_ref);
+        let Some(cluster) = &target.cluster_ref else {
+            let namespace = self.by_namespace.then(|| target.namespace.clone());
+            return Ok(Source { cluster: None, kind, namespace });
+        };
+        let cluster = self.clusters.name(&pipeline.namespace().unwrap_or_default(), cluster)?;
+        Ok(Source { cluster: Some(cluster), kind, namespace: None })
+    }
+
+    /// In the time that the Pipeline's own targets take, however many others there are.
+    fn set(&self, follower: Follower, wanted: HashSet<Followed>) {
+        let mut watched = self.lock();
+        let Watched { caches, followed } = &mut *watched;
+        let before = followed.remove(&follower).unwrap_or_default();
+        for (source, name) in wanted.difference(&before) {
+            let running = caches.entry(Arc::clone(source)).or_insert_with(|| self.run(source));
+            running.cache.follow(name.clone(), follower.clone());
+        }
+        for (source, name) in before.difference(&wanted) {
+            let unused = |running: &Running| running.cache.followers.remove(name.clone(), &follower);
+            if caches.get(source).is_some_and(unused) {
+                caches.remove(source);
+            }
+        }
+        if !wanted.is_empty() {
+            // One copy of each source, not one for each Pipeline.
+            let shared = |(source, name): Followed| {
+                let shared = caches.get_key_value(&source).map(|(source, _)| Arc::clone(source));
+                (shared.unwrap_or(source), name)
+            };
+            followed.insert(follower, wanted.into_iter().map(shared).collect());
         }
     }
 
-    fn of(&self, application: &ApplicationKey) -> Vec<ObjectRef<PipelineMeta>> {
-        lock(&self.0).get(application).into_iter().flatten().cloned().collect()
+    fn run(&self, source: &Source) -> Running {
+        let cache = Arc::new(Cache::new(source.clone(), self.wake.clone()));
+        let filled = Arc::clone(&cache);
+        let task = match &source.cluster {
+            None => {
+                let (_, connection) = watch::channel(Connection::Up(self.client.clone()));
+                tokio::spawn(async move { filled.run(connection, || {}).await })
+            }
+            Some(cluster) => {
+                let keeper = self.clusters.keeper(cluster);
+                tokio::spawn(async move { filled.run(keeper.connection(), || keeper.look()).await })
+            }
+        };
+        Running { cache, task }
+    }
+
+    /// How many caches there are.
+    #[cfg(test)]
+    pub(crate) fn caches(&self) -> usize {
+        self.lock().caches.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn clusters(&self) -> &Clusters {
+        &self.clusters
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn follower(namespace: &str, name: &str) -> ObjectRef<PipelineMeta> {
+fn follower(namespace: &str, name: &str) -> Follower {
     ObjectRef::new(name).within(namespace)
 }
 
-fn followed(pipeline: &Pipeline) -> HashSet<ApplicationKey> {
-    let app = &pipeline.spec.app_ref;
-    let targets = pipeline.spec.environments.iter().flat_map(|environment| &environment.targets);
-    let local = targets.filter(|target| target.cluster_ref.is_none());
-    local
-        .map(|target| ApplicationKey {
-            group: group_of(&app.api_version).to_owned(),
-            kind: app.kind.clone(),
-            namespace: target.namespace.clone(),
-            name: app.name.clone(),
-        })
-        .collect()
+fn name(pipeline: &Pipeline, target: &Target) -> Name {
+    (target.namespace.clone(), pipeline.spec.app_ref.name.clone())
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+#[cfg(test)]
+mod tests;

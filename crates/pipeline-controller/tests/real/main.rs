@@ -9,6 +9,7 @@ mod world;
 mod approval_requests;
 mod canary;
 mod cascade;
+mod clusters;
 mod crash;
 mod disturbed;
 mod events;

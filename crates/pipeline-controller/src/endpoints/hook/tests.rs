@@ -18,7 +18,7 @@ use super::*;
 use crate::context::Looks;
 use crate::fixtures::pipeline;
 use crate::hooks::Hooks;
-use crate::observe::applications::PipelineMeta;
+use crate::observe::followers::PipelineMeta;
 
 const SECRET: &str = "canary-of-the-hooks";
 

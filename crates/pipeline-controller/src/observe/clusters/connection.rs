@@ -14,10 +14,14 @@ use tower::util::MapResponseLayer;
 use tower::{BoxError, ServiceBuilder};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two pieces of an answer, or of a request.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of one answer. An object has at most 1.5 MiB in etcd.
-pub(super) const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// Between two pieces of an answer, or of a request: longer than a watch of another cluster lasts. Other requests have deadlines.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+/// Bytes of one answer: a page of a list, or all events of a watch. An object has at most 1.5 MiB in etcd.
+pub(super) const MAX_ANSWER: usize = 32 * 1024 * 1024;
+/// Requests that wait for their answer at the same time.
+const CONCURRENT: usize = 16;
+/// Requests that begin within a second.
+const REQUESTS_PER_SECOND: u64 = 20;
 
 /// The client. As for the API server of this cluster, no proxy is used; nothing is tried again, for the next look does that, and the
 /// target shows the reason meanwhile.
@@ -39,6 +43,8 @@ pub(super) fn client(config: &Config, egress: Egress) -> kube::Result<Client> {
     connector.set_reset_reader_on_write(true);
     let http = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
     let service = ServiceBuilder::new()
+        .rate_limit(REQUESTS_PER_SECOND, Duration::from_secs(1))
+        .concurrency_limit(CONCURRENT)
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .map_err(BoxError::from)
