@@ -94,6 +94,10 @@ impl World {
 
     /// Starts a controller that nobody keeps; what it remembers stands under its `name`.
     pub async fn spawn(&self, name: &str, flags: &[&str]) -> Result<(Process, u16)> {
+        testbed::ports::retry_in_use(async || self.spawn_once(name, flags).await).await
+    }
+
+    async fn spawn_once(&self, name: &str, flags: &[&str]) -> Result<(Process, u16)> {
         let (port, hooks) = (testbed::ports::free()?, testbed::ports::free()?);
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline-controller"));
         command
