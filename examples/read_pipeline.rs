@@ -9,8 +9,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use pipeline_api::Pipeline;
 use pipeline_api::normalized::Strategy;
-use pipeline_api::{Pipeline, unsupported};
 
 /// Says how an application gets from one environment to the next
 #[derive(Parser)]
@@ -37,12 +37,9 @@ fn main() -> anyhow::Result<()> {
                 Some(url) => println!("to {name}: an event to {}", url.origin().ascii_serialization()),
                 None => println!("to {name}: an event to the address in the Secret"),
             },
-            Some(Strategy::Notification) => println!("to {name}: a Kubernetes Event"),
+            Some(Strategy::Notification) => println!("to {name}: a Flux event to --events-addr"),
             None => println!("to {name}: nothing promotes"),
         }
-    }
-    for field in unsupported(&pipeline) {
-        println!("not acted on: {field}");
     }
     Ok(())
 }

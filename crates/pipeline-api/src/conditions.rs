@@ -18,8 +18,6 @@ names! {
         Stalled,
         /// The first environment is not ready, or its targets disagree, so that there is nothing to promote yet.
         PromotionPending,
-        /// The spec asks for something that this version of the controller does not act on.
-        Unsupported,
         /// Another environment or Pipeline promotes to the same field of the same repository.
         Conflicting,
     }
@@ -62,8 +60,6 @@ names! {
         EnvironmentNotReady,
         /// The spec contradicts itself or names what cannot be.
         InvalidSpec,
-        /// The spec uses fields that this version does not act on.
-        UnsupportedFields,
         /// A promotion is under way or due.
         Progressing,
         /// `spec.suspend` is set.

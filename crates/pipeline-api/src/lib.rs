@@ -13,7 +13,6 @@ mod schema;
 #[expect(clippy::duplicated_attributes, reason = "printer columns share types and priorities")]
 mod spec;
 mod status;
-mod unsupported;
 
 pub use path::{FieldPath, NotFieldPath};
 pub use promotion::{
@@ -29,4 +28,3 @@ pub use status::{
     Arriving, ClusterAppRef, EnvironmentStatus, EventStatus, HISTORY_MAX, Phase, PipelineStatus, PromotionStatus,
     ReportState, ReportStatus, Repository, TEXT_MAX, TargetStatus, WaitingApproval, text,
 };
-pub use unsupported::{Unsupported, unsupported};

@@ -25,7 +25,7 @@ pub struct PipelineStatus {
     /// The generation of the spec that the status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Reconciling, Stalled, PromotionPending and Unsupported.
+    /// Ready, Reconciling, Stalled, PromotionPending and Conflicting.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "schema::null_is_default")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

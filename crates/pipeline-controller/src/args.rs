@@ -6,7 +6,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 use egress::IpNet;
 use promote_pr::edit::Limits;
 use url::Url;
@@ -38,7 +38,7 @@ pub struct Args {
     pub ca_file: Option<PathBuf>,
 
     /// Allow repositories and webhooks over plain http; credentials are never sent over it
-    #[arg(long, env = "PIPELINE_CONTROLLER_INSECURE_ALLOW_HTTP")]
+    #[arg(long, env = "PIPELINE_CONTROLLER_INSECURE_ALLOW_HTTP", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL")]
     pub insecure_allow_http: bool,
 
     /// Addresses that are called although they are refused by themselves (loopback, link-local, cloud metadata, the API server) or by --egress-deny, for example 10.1.2.3/32; may be given more than once
@@ -67,15 +67,16 @@ pub struct Args {
     pub promotion_hook_rate_limit_interval: Duration,
 
     /// Answer events and approvals that are taken with 201 and 204 as the first pipeline-controller did, and not with 202
-    #[arg(long, env = "PIPELINE_CONTROLLER_LEGACY_STATUS_CODES")]
+    #[arg(long, env = "PIPELINE_CONTROLLER_LEGACY_STATUS_CODES", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL")]
     pub legacy_status_codes: bool,
 
     /// Take approvals that are signed as the first pipeline-controller wanted it: such a signature is good for every promotion under
     /// its key, for ever, in the hands of whoever sees it
-    #[arg(long, env = "PIPELINE_CONTROLLER_ALLOW_LEGACY_APPROVAL")]
+    #[arg(long, env = "PIPELINE_CONTROLLER_ALLOW_LEGACY_APPROVAL", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL")]
     pub allow_legacy_approval: bool,
 
-    /// URL that Flux events about promotions are sent to, as a rule notification-controller's; without it, none are sent
+    /// URL that Flux events about promotions, and those of strategy.notification, are sent to, as a rule notification-controller's;
+    /// without it, none are sent
     #[arg(long, env = "PIPELINE_CONTROLLER_EVENTS_ADDR", value_parser = events_address, value_name = "URL")]
     pub events_addr: Option<EventsAddress>,
 
@@ -88,7 +89,7 @@ pub struct Args {
     pub remote_interval: Duration,
 
     /// Refuse clusterRef.namespace other than the Pipeline's own
-    #[arg(long, env = "PIPELINE_CONTROLLER_NO_CROSS_NAMESPACE_REFS")]
+    #[arg(long, env = "PIPELINE_CONTROLLER_NO_CROSS_NAMESPACE_REFS", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL")]
     pub no_cross_namespace_refs: bool,
 
     /// Time before a failed pull request promotion is tried again for the first time; it doubles with each try
@@ -102,6 +103,10 @@ pub struct Args {
     /// Failed tries after which a pull request promotion is reported as stalled; it is still tried at the longest delay
     #[arg(long, env = "PIPELINE_CONTROLLER_PROMOTION_RETRY_THRESHOLD", default_value_t = 8, value_name = "N")]
     pub promotion_retry_threshold: u32,
+
+    /// A flag of the first pipeline-controller, for a mode that is the only one now: it changes nothing
+    #[arg(long, env = "PIPELINE_CONTROLLER_ENABLE_LEVEL_TRIGGERED", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", hide = true)]
+    enable_level_triggered: bool,
 
     #[command(flatten)]
     pub edit: EditLimits,
@@ -184,10 +189,14 @@ fn events_address(text: &str) -> Result<EventsAddress, String> {
     Ok(EventsAddress(Some(url)))
 }
 
-/// A positive duration in the words that Go and systemd share, such as `90s`, `1m30s` or `500ms`.
+/// A positive duration in the words that Go and systemd share, such as `90s`, `1m30s` or `500ms`; a number alone is seconds, as
+/// the flags of the first pipeline-controller were.
 fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("`{text}` is not a positive duration such as 500ms, 30s or 1m30s");
-    let span: jiff::SignedDuration = text.parse().map_err(|_not_a_duration| refused())?;
+    let span = match text.parse() {
+        Ok(seconds) => jiff::SignedDuration::from_secs(seconds),
+        Err(_no_number) => text.parse().map_err(|_not_a_duration| refused())?,
+    };
     match Duration::try_from(span) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err(refused()),
@@ -214,6 +223,29 @@ mod tests {
             let expected = format!("PIPELINE_CONTROLLER_{}", long.replace('-', "_").to_uppercase());
             assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(expected.as_str()), "--{long}");
         }
+    }
+
+    #[test]
+    fn flags_of_the_first_pipeline_controller_are_taken() {
+        let parse = |flags: &str| Args::try_parse_from(std::iter::once("pipeline-controller").chain(flags.split(' ')));
+        let args = parse(
+            "--health-probe-bind-address=:8081 --promotion-hook-bind-address :8082 --promotion-hook-rate-limit=20 \
+             --promotion-hook-rate-limit-interval 30 --promotion-retry-delay=2 --promotion-retry-max-delay=20 \
+             --promotion-retry-threshold=3 --events-addr= --log-level=info --log-encoding=json --enable-level-triggered=true",
+        );
+        let args = args.unwrap();
+        assert_eq!(args.promotion_hook_rate_limit_interval, Duration::from_secs(30));
+        assert_eq!(args.promotion_retry_max_delay, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn switches_are_given_as_go_takes_them() {
+        let parse = |flag| Args::try_parse_from(["pipeline-controller", flag]).map(|args| args.legacy_status_codes);
+        assert!(!Args::parse_from(["pipeline-controller"]).legacy_status_codes);
+        assert!(parse("--legacy-status-codes").unwrap());
+        assert!(parse("--legacy-status-codes=true").unwrap());
+        assert!(!parse("--legacy-status-codes=false").unwrap());
+        assert!(parse("--legacy-status-codes=perhaps").is_err());
     }
 
     #[test]
@@ -254,9 +286,10 @@ mod tests {
         check("500ms", Some(500));
         check("30s", Some(30_000));
         check("1m30s", Some(90_000));
+        check("30", Some(30_000));
         check("0s", None);
+        check("0", None);
         check("-5s", None);
-        check("30", None);
         check("", None);
     }
 }

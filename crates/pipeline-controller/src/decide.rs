@@ -170,9 +170,6 @@ impl Decider<'_> {
             }
             Err(invalid) => return blocked(Blocked::Invalid(invalid.to_string())),
         };
-        if let Some(why) = unsupported(&promotion) {
-            return blocked(Blocked::Unsupported(why));
-        }
         if let Some(from) = self.downgrades(environment, revision) {
             return blocked(Blocked::Downgrade { from });
         }
@@ -251,9 +248,6 @@ impl Decider<'_> {
         };
         if records::is_elsewhere(record, &promotion.strategy) {
             return self.retire(environment, record, step, ELSEWHERE);
-        }
-        if unsupported(&promotion).is_some() {
-            return plan.into();
         }
         let decision = self.run(source, environment, &record.revision, promotion);
         Decision { plan: EnvironmentPlan { step, ..decision.plan }, ..decision }
@@ -406,13 +400,6 @@ fn located(record: PromotionStatus, repository: Option<Repository>) -> Promotion
         Phase::AwaitingApproval => PromotionStatus { phase: Phase::Pending, repository, ..record },
         Phase::Pending | Phase::Open | Phase::Failed => PromotionStatus { repository, ..record },
         _ => record,
-    }
-}
-
-fn unsupported(promotion: &Promotion) -> Option<String> {
-    match &promotion.strategy {
-        Strategy::Notification => Some("strategy.notification is not acted on yet: use a webhook".to_owned()),
-        Strategy::PullRequest(_) | Strategy::Webhook(_) => None,
     }
 }
 

@@ -2,28 +2,18 @@
 //!
 //! Telling never holds a reconcile: what cannot be sent in time is dropped, and stands in the log and as a Kubernetes Event.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use egress::{Client, Egress, Guard, Identity, IpNet, Limits};
-use http::{Request, header};
 use jiff::Timestamp;
-use kube::Resource;
 use pipeline_api::{Pipeline, PipelineStatus};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
-use url::Url;
 
-use crate::causes::explain;
 use crate::conclude::Transition;
-use crate::record::MANAGER;
-use crate::strategies::{Network, extra_ca};
+use crate::strategies::notification::{EventsReceiver, flux_event};
 
 /// Events that may wait to be sent.
 const QUEUE: usize = 1024;
-/// As Flux' own [recorder](https://github.com/fluxcd/pkg/blob/main/runtime/events/recorder.go).
-const DEADLINE: Duration = Duration::from_secs(15);
 /// Before each try.
 const DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(4)];
 
@@ -32,30 +22,15 @@ const DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration:
 pub(crate) struct Notifications(Option<mpsc::Sender<Value>>);
 
 impl Notifications {
-    /// Notifications to `address`, and the part that sends them until there are no more.
-    ///
-    /// The address is the operator's own: it may be any, within the cluster too, and plain http.
-    ///
-    /// # Errors
-    /// The operator's certificate authorities cannot be used.
-    pub(crate) fn open(address: Url, network: &Network) -> anyhow::Result<(Self, impl Future<Output = ()> + use<>)> {
-        let everywhere = [IpNet::new(Ipv4Addr::UNSPECIFIED.into(), 0)?, IpNet::new(Ipv6Addr::UNSPECIFIED.into(), 0)?];
-        let policy = egress::Policy {
-            guard: Guard { allow: everywhere.into(), ..Guard::default() },
-            allow_http: true,
-            extra_ca: extra_ca(network)?,
-            system_proxy: true,
-            ..egress::Policy::default()
-        };
-        let client = Egress::new(policy)?.client(&Identity::default())?;
-        let client = client.with_limits(Limits { deadline: DEADLINE, body: 64 << 10 });
+    /// Notifications to `receiver`, and the part that sends them until there are no more.
+    pub(crate) fn open(receiver: EventsReceiver) -> (Self, impl Future<Output = ()> + use<>) {
         let (queue, mut waiting) = mpsc::channel::<Value>(QUEUE);
         let send = async move {
             while let Some(event) = waiting.recv().await {
-                deliver(&client, &address, &event).await;
+                deliver(&receiver, &event).await;
             }
         };
-        Ok((Self(Some(queue)), send))
+        (Self(Some(queue)), send)
     }
 
     /// Tells a transition to `status`, unless too many others wait.
@@ -67,37 +42,19 @@ impl Notifications {
     }
 }
 
-async fn deliver(client: &Client, address: &Url, event: &Value) {
+async fn deliver(receiver: &EventsReceiver, event: &Value) {
     let mut why = String::new();
     for delay in DELAYS {
         tokio::time::sleep(delay).await;
-        let request = Request::post(address.as_str())
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(event.to_string().into_bytes().into());
-        let request = match request {
-            Ok(request) => request,
-            Err(error) => {
-                why = explain(&error);
-                break;
-            }
-        };
-        match client.stream(request).await {
-            Ok(answer) if answer.status().is_success() => return,
-            Ok(answer) => {
-                why = format!("answered {}", answer.status());
-                if answer.status().is_client_error() {
-                    break;
-                }
-            }
-            Err(error) => why = explain(&error),
+        match receiver.send(event).await {
+            Ok(()) => return,
+            Err(error) => why = error,
         }
     }
     let reason = event.get("reason").and_then(|reason| reason.as_str());
     tracing::warn!(reason, "an event was not sent to --events-addr: {why}");
 }
 
-/// A Flux [Event v1beta1](https://github.com/fluxcd/pkg/blob/main/apis/event/v1beta1/event.go). Its metadata has the prefix of the
-/// Pipeline's group, without which notification-controller drops it.
 fn event(pipeline: &Pipeline, status: &PipelineStatus, transition: &Transition, now: Timestamp) -> Value {
     let id = transition.promotion.as_deref();
     let promoted = status.environments.iter().find_map(|(name, environment)| {
@@ -110,25 +67,17 @@ fn event(pipeline: &Pipeline, status: &PipelineStatus, transition: &Transition, 
         ("revision", promoted.map(|(_, promotion)| promotion.revision.as_str())),
         ("url", promoted.and_then(|(_, promotion)| promotion.url.as_deref())),
     ];
-    let metadata: BTreeMap<String, &str> = facts
-        .into_iter()
-        .filter_map(|(key, value)| Some((format!("{}/{key}", Pipeline::group(&())), value?)))
-        .collect();
-    json!({
-        "involvedObject": pipeline.object_ref(&()),
-        "severity": if transition.warning { "error" } else { "info" },
-        "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        "message": transition.note,
-        "reason": transition.reason,
-        "metadata": metadata,
-        "reportingController": MANAGER,
-    })
+    let severity = if transition.warning { "error" } else { "info" };
+    flux_event(pipeline, severity, transition.reason, &transition.note, &facts, now)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::fixtures::{NOW, pipeline, promoting, with};
+    use crate::strategies::Network;
 
     fn opened() -> (Pipeline, Transition) {
         let pipeline = with(pipeline("dev prod"), json!({"metadata": {"uid": "u-1"}}));
@@ -176,7 +125,7 @@ mod tests {
         let (pipeline, transition) = opened();
         let status = pipeline.status.clone().unwrap();
         let address = "http://127.0.0.1:9/".parse().unwrap();
-        let (notifications, send) = Notifications::open(address, &Network::default()).unwrap();
+        let (notifications, send) = Notifications::open(EventsReceiver::open(address, &Network::default()).unwrap());
         // Nothing is sent, and all return at once: what is too much is dropped.
         for _ in 0..2 * QUEUE {
             notifications.tell(&pipeline, &status, &transition, NOW.parse().unwrap());

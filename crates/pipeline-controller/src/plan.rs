@@ -75,8 +75,6 @@ pub enum Blocked {
     },
     /// The specification, or the revision, cannot be acted on.
     Invalid(String),
-    /// This version does not act on it.
-    Unsupported(String),
 }
 
 /// One call to the outside. Its key makes it idempotent: replaying it changes nothing.

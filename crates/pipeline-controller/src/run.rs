@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
+use crate::causes::explain;
 use crate::claims::Claims;
 use crate::context::{Context, Looks};
 use crate::endpoints::{self, Endpoints, Legacy, Rate};
@@ -35,6 +36,7 @@ use crate::observe::followers::PipelineMeta;
 use crate::policy::Policy;
 use crate::reconcile::{on_error, reconcile};
 use crate::record::MANAGER;
+use crate::strategies::notification::EventsReceiver;
 use crate::strategies::{Network, Strategies};
 use crate::telemetry;
 
@@ -89,10 +91,13 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             return Ok(());
         };
         let network = network(&args, &client, &api_server).await;
-        let strategies = Strategies::open(options(&args), &network)?;
-        let (notifications, sending) = match args.events_addr.clone().and_then(|address| address.0) {
-            Some(address) => {
-                let (notifications, send) = Notifications::open(address, &network).context("--events-addr")?;
+        let events = args.events_addr.clone().and_then(|address| address.0);
+        let events =
+            events.map(|address| EventsReceiver::open(address, &network)).transpose().context("--events-addr")?;
+        let strategies = Strategies::open(options(&args), &network, events.clone())?;
+        let (notifications, sending) = match events {
+            Some(receiver) => {
+                let (notifications, send) = Notifications::open(receiver);
                 (notifications, Some(tokio::spawn(send)))
             }
             None => (Notifications::default(), None),
@@ -162,6 +167,7 @@ async fn control(
     });
     let changed = watcher(pipelines, watcher::Config::default())
         .default_backoff()
+        .inspect_err(|error| tracing::debug!("the watch of Pipelines begins anew: {}", explain(error)))
         .reflect(writer)
         .inspect_ok(forget_deleted(Arc::clone(&context)))
         .applied_objects()

@@ -16,9 +16,11 @@ use crate::key;
 use crate::outcome::{Done, Failure, Next};
 use crate::plan::{Effect, Withdrawal};
 use crate::strategies::lanes::Lanes;
+use crate::strategies::notification::EventsReceiver;
 use crate::strategies::secrets::Secrets;
 
 mod lanes;
+pub mod notification;
 pub mod pull_request;
 pub mod secrets;
 pub mod webhook;
@@ -40,15 +42,17 @@ pub struct Network {
 pub struct Strategies {
     pub egress: Egress,
     pub promoter: Promoter,
+    events: Option<EventsReceiver>,
     lanes: Lanes,
 }
 
 impl Strategies {
     /// Strategies that make pull requests by `options`, within `network`, and use the proxy of the process' environment.
+    /// Without `events`, `strategy.notification` fails.
     ///
     /// # Errors
     /// The file of certificate authorities cannot be read, or is no PEM bundle.
-    pub fn open(options: Options, network: &Network) -> anyhow::Result<Self> {
+    pub fn open(options: Options, network: &Network, events: Option<EventsReceiver>) -> anyhow::Result<Self> {
         let policy = egress::Policy {
             guard: network.guard.clone(),
             allow_http: network.allow_http,
@@ -58,7 +62,7 @@ impl Strategies {
         };
         let egress = Egress::new(policy).context("--ca-file")?;
         let promoter = Promoter::new(egress.clone(), options);
-        Ok(Self { egress, promoter, lanes: Lanes::default() })
+        Ok(Self { egress, promoter, events, lanes: Lanes::default() })
     }
 
     /// Tries the promotion once at `now`.
@@ -82,7 +86,7 @@ impl Strategies {
                 Strategy::Webhook(spec) => {
                     webhook::run(&self.egress, &self.lanes, pipeline, effect, spec, secrets, now).await
                 }
-                Strategy::Notification => Err(refused("strategy.notification is not acted on yet", Next::Never)),
+                Strategy::Notification => notification::run(self.events.as_ref(), pipeline, effect).await,
             }
         };
         in_time(attempt).await

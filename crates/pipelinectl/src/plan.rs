@@ -21,7 +21,6 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Status> {
     let request = pull_request::request(&promotion.pipeline, &promotion.effect, spec)
         .map_err(|failure| anyhow!(failure.message))?;
     // A checkout needs no way to its repository.
-    promotion.check_supported(|field| args.dir.is_none() || field.ends_with(".updates"))?;
     let (edited, place) = match &args.dir {
         Some(folder) => (checkout(folder, &request)?, folder.display().to_string()),
         None => {

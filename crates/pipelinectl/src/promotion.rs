@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use egress::Guard;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use pipeline_api::{Pipeline, Unsupported, unsupported};
+use pipeline_api::Pipeline;
 use pipeline_controller::plan::Effect;
 use pipeline_controller::strategies::secrets::{self, Secrets};
 use pipeline_controller::strategies::{self, Strategies};
@@ -19,8 +19,6 @@ use crate::manifests::Manifests;
 pub(crate) struct Promotion {
     pub(crate) pipeline: Pipeline,
     pub(crate) effect: Effect,
-    /// Fields of the strategy that are not acted on.
-    unsupported: Vec<Unsupported>,
     files: Files,
 }
 
@@ -58,11 +56,6 @@ impl Promotion {
                 args.environment
             );
         };
-        let mut unsupported = unsupported(&pipeline);
-        unsupported.retain(|unsupported| {
-            let field = unsupported.field.strip_prefix(&promotion.field).unwrap_or_default();
-            field.starts_with(".pullRequest.") || field.starts_with(".strategy.pull-request.")
-        });
         #[expect(clippy::disallowed_methods, reason = "a promotion is decided when the command is called")]
         let started = Timestamp::now();
         let effect = Effect {
@@ -76,16 +69,7 @@ impl Promotion {
             started,
             strategy: promotion.strategy,
         };
-        Ok(Self { pipeline, effect, unsupported, files })
-    }
-
-    /// Refuses a strategy with fields that are not acted on: half of it would not be what was asked for. `fields` says
-    /// which of them matter.
-    pub(crate) fn check_supported(&self, fields: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-        match self.unsupported.iter().find(|unsupported| fields(&unsupported.field)) {
-            Some(unsupported) => bail!("Pipeline {}: {unsupported}", self.pipeline.name_any()),
-            None => Ok(()),
-        }
+        Ok(Self { pipeline, effect, files })
     }
 
     /// The Secret that the strategy names, from `SECRET`, else from `PIPELINE`; none if it names none, or if the one in
@@ -135,7 +119,7 @@ impl Network {
             allow_http: args.insecure_allow_http,
             guard: Guard { allow: args.egress_allow.clone(), deny: args.egress_deny.clone(), ..Guard::default() },
         };
-        let strategies = Strategies::open(promote_pr::Options::new(cache_dir), &allowed)?;
+        let strategies = Strategies::open(promote_pr::Options::new(cache_dir), &allowed, None)?;
         let runtime = Builder::new_multi_thread().enable_all().build()?;
         Ok(Self { strategies, runtime, _cache: cache })
     }

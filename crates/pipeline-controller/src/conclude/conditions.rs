@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pipeline_api::conditions::{ConditionStatus, ConditionType, NewCondition, Reason, remove_condition, set_condition};
-use pipeline_api::{Phase, Pipeline, PipelineStatus, PromotionStatus, unsupported};
+use pipeline_api::{Phase, Pipeline, PipelineStatus, PromotionStatus};
 
 use crate::decide::records;
 use crate::observed::Observed;
@@ -23,7 +23,6 @@ pub(super) fn set(
     now: Timestamp,
 ) {
     let verdict = judge(status, pipeline, observed, plan, policy, now);
-    let unsupported: Vec<String> = unsupported(pipeline).iter().map(ToString::to_string).collect();
     let mut put = |type_, holds: Option<(ConditionStatus, Reason, String)>| match holds {
         Some((condition, reason, message)) => {
             let observed_generation = pipeline.metadata.generation;
@@ -41,8 +40,6 @@ pub(super) fn set(
         ConditionType::PromotionPending,
         plan.pending.clone().and_then(|message| holds(Reason::EnvironmentNotReady, message)),
     );
-    let unsupported = (!unsupported.is_empty()).then(|| unsupported.join("; "));
-    put(ConditionType::Unsupported, unsupported.and_then(|message| holds(Reason::UnsupportedFields, message)));
     let conflicts = (!observed.conflicts.is_empty()).then(|| observed.conflicts.join("; "));
     put(ConditionType::Conflicting, conflicts.and_then(|message| holds(Reason::FieldShared, message)));
 }
@@ -86,14 +83,8 @@ fn judge(
         return failing(Reason::InvalidSpec, plan.invalid.join("; "), true, None);
     }
     for (environment, planned) in &plan.environments {
-        match &planned.step {
-            Step::Blocked(Blocked::Invalid(why)) => {
-                return failing(Reason::InvalidSpec, format!("{environment}: {why}"), true, None);
-            }
-            Step::Blocked(Blocked::Unsupported(why)) => {
-                return failing(Reason::UnsupportedFields, format!("{environment}: {why}"), true, None);
-            }
-            _ => {}
+        if let Step::Blocked(Blocked::Invalid(why)) = &planned.step {
+            return failing(Reason::InvalidSpec, format!("{environment}: {why}"), true, None);
         }
     }
     let unreadable: Vec<(Reason, String)> = observed

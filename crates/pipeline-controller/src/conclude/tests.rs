@@ -271,18 +271,6 @@ fn a_target_that_cannot_be_read_is_told() {
 }
 
 #[test]
-fn nothing_is_silently_ignored() {
-    let remote = serde_json::json!({"spec": {"environments": [
-        {"name": "dev", "targets": [{"namespace": "dev"}]},
-        {"name": "prod", "targets": [{"namespace": "prod"}], "promotion": {"strategy": {"notification": {}}}},
-    ]}});
-    let report = report(&with(pipeline("dev prod"), remote), "dev=2 prod=1", None);
-    let unsupported = condition(&report.status.conditions, ConditionType::Unsupported).unwrap();
-    assert!(unsupported.message.contains("spec.environments[1].promotion.strategy.notification"), "{unsupported:?}");
-    assert_eq!(condition(&report.status.conditions, ConditionType::Ready).unwrap().reason, "UnsupportedFields");
-}
-
-#[test]
 fn all_that_is_invalid_is_told() {
     let spec = serde_json::json!({"spec": {"appRef": {"name": "../x"}, "promotion": {"pullRequest": null}}});
     let report = report(&with(pipeline("dev prod"), spec), "", None);

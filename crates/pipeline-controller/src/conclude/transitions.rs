@@ -135,7 +135,6 @@ fn of_ready(before: &PipelineStatus, after: &PipelineStatus) -> Option<Transitio
         ("False", "AccessDenied") => "AccessDenied",
         ("False", "EnvironmentNotProgressing") => "EnvironmentNotProgressing",
         ("False", "InvalidSpec") => "InvalidSpec",
-        ("False", "UnsupportedFields") => "UnsupportedFields",
         _ => return None,
     };
     Some(Transition { warning: true, reason, note: now.message.clone(), promotion: None })

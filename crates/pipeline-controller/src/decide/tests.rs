@@ -139,12 +139,6 @@ fn what_cannot_be_promoted_is_said() {
     let no_promotion = with(pipeline("dev prod"), serde_json::json!({"spec": {"promotion": null}}));
     check(&no_promotion, "dev=2 prod=1", &["dev: Source", "prod: Blocked(NoPromotion)"]);
     check(&pipeline("dev prod"), "dev=2 prod=", &["dev: Source", "prod: Blocked(NoTargets)"]);
-    let notification = with(
-        pipeline("dev prod"),
-        serde_json::json!({"spec": {"promotion": {"pullRequest": null, "strategy": {"notification": {}}}}}),
-    );
-    let plan = decide(&notification, &world("dev=2 prod=1"), &policy(), NOW.parse().unwrap());
-    assert!(matches!(plan.environments["prod"].step, Step::Blocked(Blocked::Unsupported(_))));
 }
 
 #[test]

@@ -9,29 +9,36 @@ use url::Url;
 
 /// Attempts at one host or receiver at the same time: one that hangs holds so many reconciles and no more.
 const WIDTH: usize = 8;
+/// Of them, attempts at one repository or URL: a busy one leaves places to its neighbours.
+const WIDTH_EACH: usize = 4;
 /// For one that answers, the time of many attempts; for one that hangs, little beside its time-out.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Hosts and receivers that are remembered although nobody calls them.
-const MAX_IDLE: usize = 256;
+/// Lanes that are remembered although nobody uses them.
+const MAX_IDLE: usize = 512;
 
-/// A lane for each host and receiver, by scheme, host and port.
+/// A lane for each host and receiver, by scheme, host and port, and within it for each repository and URL.
 #[derive(Default)]
 pub(crate) struct Lanes(Mutex<HashMap<String, Arc<Semaphore>>>);
 
+/// A place in both lanes, free again when it is dropped.
+pub(crate) struct Place(#[expect(dead_code, reason = "held, and dropped")] [OwnedSemaphorePermit; 2]);
+
 impl Lanes {
-    /// Waits a little for a place; `None` if there is none. The place is free again when the answer is dropped.
-    pub(crate) async fn enter(&self, peer: &Url) -> Option<OwnedSemaphorePermit> {
+    /// Waits a little for a place; `None` if there is none.
+    pub(crate) async fn enter(&self, peer: &Url) -> Option<Place> {
         let (scheme, host, port) = (peer.scheme(), peer.host_str().unwrap_or_default(), peer.port_or_known_default());
-        let lane = self.lane(format!("{scheme} {host} {}", port.unwrap_or_default()));
-        tokio::time::timeout(PATIENCE, lane.acquire_owned()).await.ok()?.ok()
+        let origin = format!("{scheme} {host} {}", port.unwrap_or_default());
+        let [each, all] = [self.lane(format!("{origin} {}", peer.path()), WIDTH_EACH), self.lane(origin, WIDTH)];
+        let places = async { Some(Place([each.acquire_owned().await.ok()?, all.acquire_owned().await.ok()?])) };
+        tokio::time::timeout(PATIENCE, places).await.ok()?
     }
 
-    fn lane(&self, peer: String) -> Arc<Semaphore> {
+    fn lane(&self, name: String, width: usize) -> Arc<Semaphore> {
         let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lanes.len() >= MAX_IDLE {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
         }
-        Arc::clone(lanes.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(WIDTH))))
+        Arc::clone(lanes.entry(name).or_insert_with(|| Arc::new(Semaphore::new(width))))
     }
 }
 
@@ -39,18 +46,32 @@ impl Lanes {
 mod tests {
     use super::*;
 
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
     #[tokio::test]
     async fn a_full_lane_turns_away_and_leaves_others_alone() {
         let lanes = Lanes::default();
-        let [hanging, other] = ["https://a.example/1", "https://b.example/"].map(|url| Url::parse(url).unwrap());
         let mut places = Vec::new();
-        for _ in 0..WIDTH {
-            places.push(lanes.enter(&hanging).await.unwrap());
+        for place in 0..WIDTH {
+            places.push(lanes.enter(&url(&format!("https://a.example/{place}"))).await.unwrap());
         }
-        assert!(lanes.enter(&Url::parse("https://a.example/2").unwrap()).await.is_none());
-        drop(lanes.enter(&other).await.unwrap());
+        assert!(lanes.enter(&url("https://a.example/other")).await.is_none());
+        drop(lanes.enter(&url("https://b.example/")).await.unwrap());
         places.pop();
-        drop(lanes.enter(&hanging).await.unwrap());
+        drop(lanes.enter(&url("https://a.example/other")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_busy_repository_leaves_places_to_others_on_its_host() {
+        let lanes = Lanes::default();
+        let mut places = Vec::new();
+        for _ in 0..WIDTH_EACH {
+            places.push(lanes.enter(&url("https://a.example/busy.git")).await.unwrap());
+        }
+        assert!(lanes.enter(&url("https://a.example/busy.git")).await.is_none());
+        places.push(lanes.enter(&url("https://a.example/quiet.git")).await.unwrap());
     }
 
     #[tokio::test]

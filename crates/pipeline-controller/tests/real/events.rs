@@ -254,14 +254,14 @@ async fn without_a_promotion_it_is_422_and_nothing_is_promoted() -> Result<()> {
 /// The old controller answered 500 to a promotion without a strategy it knew.
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn a_strategy_that_is_not_acted_on_is_told_in_the_status_and_not_to_flux() -> Result<()> {
+async fn a_strategy_that_lacks_a_flag_is_told_in_the_status_and_not_to_flux() -> Result<()> {
     let (world, _receiver) =
         world(&[], json!({"hmacSecretRef": null, "webhook": null, "strategy": {"notification": {}}})).await?;
     world.dev_is_at("6.1.0").await?;
     let body = world.event("6.1.0").to_string();
     let answer = world.send("POST", &world.place("dev"), &[], &body).await?;
     assert!(answer.is(202, ""), "{answer:?}");
-    world.until_not_ready(&["notification"]).await?;
+    world.until_not_ready(&["strategy.notification", "--events-addr"]).await?;
     Ok(())
 }
 

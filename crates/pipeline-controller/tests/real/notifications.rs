@@ -62,3 +62,44 @@ async fn whoever_does_not_listen_holds_nothing_up() -> Result<()> {
     promoted("http://notification-controller.invalid/").await?;
     Ok(())
 }
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn a_promotion_by_notification_is_handed_to_flux() -> Result<()> {
+    let mut world = World::without_controller().await?;
+    let controller = Receiver::start(&world.bed.ca).await?;
+    // The event of the promotion's beginning, and the first try of its own.
+    controller.script([
+        testbed::Fault::status(http::StatusCode::OK),
+        testbed::Fault::status(http::StatusCode::SERVICE_UNAVAILABLE),
+    ]);
+    world.start(&["--events-addr", controller.url().as_str()]).await?;
+    world.helm_releases("6.0.0").await?;
+    world.pipeline(json!({"strategy": {"notification": {}}})).await?;
+    world.dev_is_at("6.1.0").await?;
+    let delivered = world.promotion("6.1.0", Phase::Delivered).await?;
+    world.prod_is_at("6.1.0").await?;
+    world.promotion("6.1.0", Phase::Succeeded).await?;
+
+    let taken =
+        controller.received().into_iter().filter(|event| event.status.is_some_and(|status| status.is_success()));
+    let events = taken.map(|event| serde_json::from_slice(&event.body)).collect::<Result<Vec<Value>, _>>()?;
+    let promote: Vec<&Value> = events.iter().filter(|event| event["reason"] == "Promote").collect();
+    let [promote] = promote.as_slice() else { anyhow::bail!("{events:?}") };
+    let message = format!("Promote pipeline {}/podinfo to prod with version 6.1.0", world.namespace);
+    assert_eq!(promote["message"], json!(message));
+    let metadata = |key: &str| &promote["metadata"][format!("pipelines.weave.works/{key}")];
+    assert_eq!(metadata("promotionId"), &json!(delivered.id));
+    for (key, value) in [
+        ("pipeline", "podinfo"),
+        ("environment", "prod"),
+        ("sourceEnvironment", "dev"),
+        ("version", "6.1.0"),
+        ("previousVersion", "6.0.0"),
+        ("appKind", "HelmRelease"),
+        ("appName", "podinfo"),
+    ] {
+        assert_eq!(metadata(key), value, "{key}");
+    }
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use pipeline_api::Phase;
-use pipeline_api::conditions::{ConditionType, condition};
+use pipeline_api::conditions::ConditionType;
 use serde_json::json;
 use testbed::Receiver;
 
@@ -160,20 +160,6 @@ async fn a_cluster_that_is_missing_is_named() -> Result<()> {
         .await?;
     let status = world.until_not_ready(&["dev", "nowhere"]).await?;
     assert_eq!(told(&status, ConditionType::Ready), "False TargetClusterNotFound");
-    Ok(())
-}
-
-#[tokio::test]
-#[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn what_is_not_acted_on_yet_is_told() -> Result<()> {
-    let world = World::new().await?;
-    world.helm_releases("6.0.0").await?;
-    world.pipeline(json!({"strategy": {"notification": {}, "secretRef": {"name": "hmac"}}})).await?;
-    let status = world.until("Unsupported", |status| !told(status, ConditionType::Unsupported).is_empty()).await?;
-    let unsupported =
-        condition(&status.conditions, ConditionType::Unsupported).map(|condition| condition.message.clone());
-    let unsupported = unsupported.unwrap_or_default();
-    assert!(unsupported.contains("strategy.notification"), "{unsupported}");
     Ok(())
 }
 

@@ -21,7 +21,7 @@ pub(super) const MAX_ANSWER: usize = 32 * 1024 * 1024;
 /// Requests that wait for their answer at the same time.
 const CONCURRENT: usize = 16;
 /// Requests that begin within a second.
-const REQUESTS_PER_SECOND: u64 = 20;
+pub(super) const REQUESTS_PER_SECOND: u64 = 20;
 
 /// The client. As for the API server of this cluster, no proxy is used; nothing is tried again, for the next look does that, and the
 /// target shows the reason meanwhile.

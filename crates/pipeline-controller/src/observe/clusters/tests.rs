@@ -196,6 +196,27 @@ async fn a_server_at_a_guarded_address_is_not_called() {
 
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn each_cluster_has_a_rate_limit_of_its_own() {
+    let bed = shared().await.unwrap();
+    let kubeconfig = Kubeconfig::read_from(&bed.remote.kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let [busy, quiet] = [(), ()].map(|()| connection::client(&config, loopback()).unwrap());
+    let started = Instant::now();
+    let seconds = 2;
+    let many = || {
+        let requests = 0..=seconds * connection::REQUESTS_PER_SECOND;
+        futures::future::join_all(requests.map(|_| async { drop(busy.apiserver_version().await.unwrap()) }))
+    };
+    tokio::select! {
+        _ = many() => panic!("all that was asked of the busy cluster was answered before the other answered once"),
+        version = quiet.apiserver_version() => drop(version.unwrap()),
+    }
+    many().await;
+    assert!(started.elapsed() >= Duration::from_secs(seconds), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn says_what_is_missing() {
     let world = World::new().await;
     let podinfo = world.podinfo();
