@@ -434,12 +434,15 @@ fn good_cases() -> Vec<Value> {
 
 /// The Pipelines under `examples/manifests`.
 fn examples() -> Vec<Value> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/manifests");
-    let texts = fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
-    texts
-        .flat_map(|text| serde_saphyr::from_multiple::<Value>(&text).unwrap())
-        .filter(|document| document["kind"] == "Pipeline")
-        .collect()
+    fn texts(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries
+            .flat_map(|path| if path.is_dir() { texts(&path) } else { vec![fs::read_to_string(&path).unwrap()] })
+            .collect()
+    }
+    let texts = texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/manifests"));
+    let documents = texts.iter().flat_map(|text| serde_saphyr::from_multiple::<Value>(text).unwrap());
+    documents.filter(|document| document["kind"] == "Pipeline").collect()
 }
 
 fn changed(pointer: &str, value: Value) -> Value {

@@ -15,6 +15,7 @@ mod disturbed;
 mod events;
 mod faults;
 mod hooks;
+mod kind_example;
 mod notifications;
 mod pull_request;
 mod reports;
