@@ -1,4 +1,4 @@
-//! `docs/status.md` says what the code can say, and nothing else.
+//! `docs/status.md` and `docs/operate.md` say what the code can say, and nothing else.
 
 #![cfg(test)]
 
@@ -7,12 +7,17 @@ use std::collections::BTreeSet;
 use pipeline_api::Phase;
 use pipeline_api::conditions::{ConditionType, Reason};
 
-const PAGE: &str = include_str!("../../../docs/status.md");
+const STATUS: &str = include_str!("../../../docs/status.md");
+const OPERATE: &str = include_str!("../../../docs/operate.md");
 
 /// The names in the first column of a section's table.
 fn documented(section: &str) -> BTreeSet<&'static str> {
-    let (_, body) = PAGE.split_once(&format!("\n## {section}\n")).unwrap_or_else(|| panic!("no section {section}"));
-    let body = body.split("\n## ").next().unwrap_or(body);
+    first_column(STATUS, &format!("## {section}"))
+}
+
+fn first_column(page: &'static str, heading: &str) -> BTreeSet<&'static str> {
+    let (_, body) = page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    let body = body.split("\n#").next().unwrap_or(body);
     let rows = body.lines().filter(|line| line.starts_with("| `"));
     rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2)).collect()
 }
@@ -26,6 +31,12 @@ fn conditions_reasons_and_phases_are_documented() {
         names(Reason::ALL.iter().map(|reason| reason.as_str()).collect())
     );
     assert_eq!(documented("Phases of a promotion"), names(Phase::ALL.iter().map(|phase| phase.as_str()).collect()));
+}
+
+#[test]
+fn operators_are_told_what_to_look_at_for_each_reason() {
+    let reasons: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(first_column(OPERATE, "### By reason"), reasons);
 }
 
 #[test]

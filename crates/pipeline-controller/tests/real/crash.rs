@@ -134,6 +134,26 @@ async fn the_answer_is_lost_after_the_pull_request_was_created() -> Result<()> {
     scene.ends_well().await
 }
 
+/// As after a cluster was built anew from git.
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn with_the_status_lost_what_was_done_is_found_on_the_host() -> Result<()> {
+    let mut scene = Scene::set().await?;
+    for restored in [false, true] {
+        scene.world.start(&[]).await?;
+        let promotion = scene.world.promotion("6.1.0", Phase::Open).await?;
+        assert!(promotion.url.is_some_and(|url| url.ends_with("/pull/1")), "after the loss: {restored}");
+        scene.is_alone("6.1.0", 1).await?;
+        scene.world.kill().await?;
+        scene.world.forget_status().await?;
+    }
+    // Who closed it is not known any more: it may have been the controller, for a Pipeline that was deleted and made again.
+    scene.hosts.github.close("acme/fleet", 1).await?;
+    scene.world.start(&[]).await?;
+    scene.world.promotion("6.1.0", Phase::Open).await?;
+    scene.is_alone("6.1.0", 2).await
+}
+
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn at_any_moment() -> Result<()> {

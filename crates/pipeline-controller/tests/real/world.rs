@@ -247,6 +247,13 @@ impl World {
         Ok(api.get("podinfo").await?.status.unwrap_or_default())
     }
 
+    /// Takes the pipeline's status away.
+    pub async fn forget_status(&self) -> Result<()> {
+        let api: Api<Pipeline> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.patch_status("podinfo", &PatchParams::default(), &Patch::Merge(json!({"status": null}))).await?;
+        Ok(())
+    }
+
     /// The pipeline's status once `seen` is true of it.
     pub async fn until(&self, what: &str, seen: impl Fn(&PipelineStatus) -> bool) -> Result<PipelineStatus> {
         let deadline = Instant::now() + PATIENCE;
