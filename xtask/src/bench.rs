@@ -3,6 +3,7 @@
 pub mod controller;
 pub mod edit;
 pub mod git;
+pub mod shards;
 pub mod webhook;
 
 use std::fmt;
@@ -20,6 +21,8 @@ pub enum Bench {
     Edit(edit::Args),
     /// A promotion's git part on a repository of 20,000 files, beside the git program
     Git(git::Args),
+    /// Many Pipelines shared out among 1, 2 and 4 processes: first pass, memory and processor time
+    Shards(shards::Args),
     /// 200 promotions by webhook at once, to 20 receivers of which 5 are dead or hang: how long each event takes to
     /// arrive, with the controller as the tests have it
     Webhook,
@@ -33,6 +36,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
         Bench::Controller(args) => crate::in_runtime(controller::run(args)),
         Bench::Edit(args) => edit::run(args),
         Bench::Git(args) => git::run(args),
+        Bench::Shards(args) => crate::in_runtime(shards::run(args)),
         Bench::Webhook => crate::in_runtime(webhook::run()),
     }
 }

@@ -26,7 +26,7 @@ pub enum Outcome {
     ClientError,
     /// 5xx and beyond.
     ServerError,
-    /// Refused before anything was sent: the URL, the address, the proxy or the request.
+    /// Refused before anything was sent: the URL, the address, the gate, the proxy or the request.
     Refused,
     /// No connection.
     Unreachable,
@@ -55,6 +55,7 @@ impl Outcome {
                 | Error::Tls { .. }
                 | Error::Url { .. }
                 | Error::Denied { .. }
+                | Error::Shut { .. }
                 | Error::Request { .. } => Self::Refused,
                 Error::Connect { .. } => Self::Unreachable,
                 Error::Broken { .. } => Self::Broken,

@@ -16,6 +16,7 @@ use crate::{
     calls::{Calls, Outcome},
     error,
     error::Error,
+    gate::Gate,
     guard::Guard,
     system::SystemProxy,
 };
@@ -56,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) via: Option<String>,
     pub(crate) allow_http: bool,
     pub(crate) guard: Arc<Guard>,
+    pub(crate) gate: Option<Gate>,
     pub(crate) calls: Arc<Calls>,
 }
 
@@ -72,7 +74,7 @@ impl Client {
     /// Sends a request once and reads the whole answer. Redirects and error statuses are answers.
     ///
     /// # Errors
-    /// [`Error::Url`], [`Error::Denied`] or [`Error::Request`] before anything is sent; [`Error::Connect`] if it did not arrive;
+    /// [`Error::Url`], [`Error::Denied`], [`Error::Shut`] or [`Error::Request`] before anything is sent; [`Error::Connect`] if it did not arrive;
     /// [`Error::Broken`], [`Error::Deadline`] or [`Error::TooLong`] if it may have arrived.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         let (head, body) = self.stream(request).await?.into_parts();
@@ -104,7 +106,7 @@ impl Client {
     }
 
     async fn answer(&self, url: &Url, request: Request<Bytes>) -> Result<Response<Body>, Error> {
-        let Parts { direct, system, via, allow_http, guard, calls } = self.parts.as_ref();
+        let Parts { direct, system, via, allow_http, guard, gate, calls } = self.parts.as_ref();
         check(url, *allow_http, guard)?;
         let by_system = system.as_ref().and_then(|(system, http)| Some((system.for_url(request.uri())?, http)));
         let (via, http) = match by_system {
@@ -116,6 +118,8 @@ impl Client {
 
         let mut request = reqwest::Request::try_from(request).map_err(fail)?;
         *request.timeout_mut() = Some(self.limits.deadline);
+        may_call(gate.as_ref(), || error::peer(url))?;
+        tracing::trace!(server.address = %peer, "calling");
         let response = http.execute(request).await.map_err(fail)?;
         let (head, body) = Response::from(response).into_parts();
         Ok(Response::from_parts(head, Body::new(body, self.limits, peer)?))
@@ -177,6 +181,10 @@ impl fmt::Display for Peer {
             None => Ok(()),
         }
     }
+}
+
+pub(crate) fn may_call(gate: Option<&Gate>, peer: impl FnOnce() -> String) -> Result<(), Error> {
+    if gate.is_none_or(Gate::is_open) { Ok(()) } else { Err(Error::Shut { peer: peer() }) }
 }
 
 pub(crate) fn check(url: &Url, allow_http: bool, guard: &Guard) -> Result<(), Error> {

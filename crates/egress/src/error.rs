@@ -58,6 +58,12 @@ pub enum Error {
         /// What the address is.
         why: &'static str,
     },
+    /// The [`Gate`](crate::Gate) is shut. Nothing was sent.
+    #[error("{peer} is not called: this process may not call anybody now")]
+    Shut {
+        /// Scheme, host and port.
+        peer: String,
+    },
     /// A request that is no valid HTTP, or whose body could not be read.
     #[error("the request to {peer} cannot be sent")]
     Request {
@@ -126,7 +132,7 @@ impl Error {
             | Self::Denied { .. }
             | Self::Request { .. }
             | Self::TooLong { .. } => Retry::Never,
-            Self::Connect { .. } | Self::Broken { .. } | Self::Deadline { .. } => Retry::Later,
+            Self::Shut { .. } | Self::Connect { .. } | Self::Broken { .. } | Self::Deadline { .. } => Retry::Later,
         }
     }
 

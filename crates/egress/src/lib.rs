@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+mod gate;
 mod guard;
 
 mod calls;
@@ -32,6 +33,7 @@ pub use self::{
     calls::{CallCount, Outcome},
     client::{Client, Limits},
     error::{Cause, Error, Retry},
+    gate::Gate,
     guard::Guard,
     identity::{ClientCertificate, Identity, Proxy},
 };
@@ -54,6 +56,8 @@ pub struct Policy {
     /// (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). It is the operator's: its address may be any, and it decides
     /// which addresses the names that it is asked for lead to.
     pub system_proxy: bool,
+    /// Whether anybody may be called now; none: always.
+    pub gate: Option<Gate>,
     /// The `User-Agent` of requests that bring none.
     pub user_agent: String,
 }
@@ -66,6 +70,7 @@ impl Default for Policy {
             allow_http: false,
             extra_ca: None,
             system_proxy: false,
+            gate: None,
             user_agent: concat!("pipeline-controller/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -130,6 +135,14 @@ impl Egress {
         client::check(url, self.shared.policy.allow_http, &self.shared.resolver.guard)
     }
 
+    /// Whether [`Policy::gate`] is open: for requests over what [`Egress::connect`] connected, each time.
+    ///
+    /// # Errors
+    /// [`Error::Shut`] that names `peer` if it is not.
+    pub fn may_call(&self, peer: &str) -> Result<(), Error> {
+        client::may_call(self.shared.policy.gate.as_ref(), || peer.to_owned())
+    }
+
     /// The addresses of `host`, a name or an address, that may be connected to: at least one. For protocols other than HTTP;
     /// connect to these and do not look the name up again, or use [`Egress::connect`].
     ///
@@ -150,9 +163,10 @@ impl Egress {
     /// within ten seconds each time. No proxy is used. What is sent over it has to be bounded by the caller.
     ///
     /// # Errors
-    /// As [`Egress::resolve`], and [`Error::Connect`] if no address answers.
+    /// As [`Egress::resolve`] and [`Egress::may_call`], and [`Error::Connect`] if no address answers.
     pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Error> {
         let connected = async {
+            self.may_call(&format!("{host}:{port}"))?;
             let addresses = self.resolve(host, port).await?;
             let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addresses.as_slice()));
             let connected = connect.await.unwrap_or_else(|_elapsed| Err(slow("nothing answered")));
@@ -204,6 +218,7 @@ impl Shared {
             via,
             allow_http: self.policy.allow_http,
             guard: Arc::clone(&self.resolver.guard),
+            gate: self.policy.gate.clone(),
             calls: Arc::clone(&self.calls),
         };
         if let Some(proxy) = &identity.proxy {

@@ -353,3 +353,27 @@ async fn the_environments_proxy_is_used_only_if_asked_for() {
     }
     assert_eq!(server.requests().len(), 3);
 }
+
+#[tokio::test]
+async fn nothing_is_sent_while_the_gate_is_shut() {
+    let ca = Ca::new();
+    let server = Server::start(&ca, Answer::ok("[1]")).await;
+    let open = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let asked = Arc::clone(&open);
+    let gate = Gate::new(move || asked.load(std::sync::atomic::Ordering::Relaxed));
+    let egress = Egress::new(Policy { gate: Some(gate), ..policy() }).unwrap();
+    let client = egress.client(&trusting(&ca)).unwrap();
+    let port = server.url.port().unwrap();
+    client.send(get(&server.url, "/1")).await.unwrap();
+
+    open.store(false, std::sync::atomic::Ordering::Relaxed);
+    let error = client.send(get(&server.url, "/2")).await.unwrap_err();
+    assert!(matches!(error, Error::Shut { .. }), "{error:?}");
+    assert_eq!(error.retry(), Retry::Later);
+    assert!(matches!(egress.connect("127.0.0.1", port).await, Err(Error::Shut { .. })));
+    assert_eq!(server.requests().len(), 1);
+
+    open.store(true, std::sync::atomic::Ordering::Relaxed);
+    client.send(get(&server.url, "/3")).await.unwrap();
+    egress.connect("127.0.0.1", port).await.unwrap();
+}

@@ -16,3 +16,7 @@ pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 
 /// Finalizer of a Pipeline whose `deletionPolicy` is `Close`, for as long as a pull request of it may be open.
 pub const FINALIZER: &str = "pipelines.weave.works/open-pull-requests";
+
+/// Annotation that a process of the controller sets, to any value but the one before, when it was told something about a Pipeline that
+/// another process reconciles: that one looks at the Pipeline and its open pull requests at once.
+pub const TOLD_AT: &str = "pipelines.weave.works/told-at";

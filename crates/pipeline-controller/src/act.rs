@@ -5,19 +5,34 @@ use kube::ResourceExt;
 use pipeline_api::Pipeline;
 
 use crate::context::Context;
+use crate::leader::{Leader, NotLeading};
 use crate::outcome::{Done, Failure, Next, Outcome};
 use crate::plan::{Effect, Plan, Withdrawal};
 use crate::strategies::secrets::{self, Secrets};
 
-/// Carries all effects and withdrawals of `plan` out at the same time.
+/// Carries all effects and withdrawals of `plan` out at the same time, as `leader` allows it: when each begins, and, by the gate of
+/// what calls others, before each of its requests.
+///
+/// # Errors
+/// Somebody else may lead by now, and what was not begun is left to them.
 ///
 /// *Idempotency*: an effect's key finds what an earlier try did, so that a crash at any moment is mended by another try.
-pub(crate) async fn act(ctx: &Context, pipeline: &Pipeline, plan: &Plan) -> Vec<Outcome> {
-    let effects = join_all(plan.effects.iter().map(|effect| perform(ctx, pipeline, effect)));
-    let withdrawals = join_all(plan.withdrawals.iter().map(|withdrawal| withdraw(ctx, pipeline, withdrawal)));
-    let (mut outcomes, withdrawn) = futures::join!(effects, withdrawals);
-    outcomes.extend(withdrawn);
-    outcomes
+pub(crate) async fn act(
+    ctx: &Context,
+    leader: &Leader,
+    pipeline: &Pipeline,
+    plan: &Plan,
+) -> Result<Vec<Outcome>, NotLeading> {
+    let effects = join_all(plan.effects.iter().map(async |effect| {
+        leader.check()?;
+        Ok(perform(ctx, pipeline, effect).await)
+    }));
+    let withdrawals = join_all(plan.withdrawals.iter().map(async |withdrawal| {
+        leader.check()?;
+        Ok(withdraw(ctx, pipeline, withdrawal).await)
+    }));
+    let (effects, withdrawals) = futures::join!(effects, withdrawals);
+    effects.into_iter().chain(withdrawals).collect()
 }
 
 async fn perform(ctx: &Context, pipeline: &Pipeline, effect: &Effect) -> Outcome {

@@ -1,5 +1,6 @@
 //! Command-line flags, each also read from `PIPELINE_CONTROLLER_<FLAG>`.
 
+mod election;
 mod git;
 
 use std::net::{Ipv6Addr, SocketAddr};
@@ -11,6 +12,7 @@ use egress::IpNet;
 use promote_pr::edit::Limits;
 use url::Url;
 
+pub use self::election::ElectionArgs;
 pub use self::git::GitArgs;
 
 /// Promotes applications from one environment to the next, as Pipeline objects say.
@@ -29,6 +31,9 @@ pub struct Args {
     /// Pipelines that are reconciled at the same time
     #[arg(long, env = "PIPELINE_CONTROLLER_CONCURRENT", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
     pub concurrent: u16,
+
+    #[command(flatten)]
+    pub election: ElectionArgs,
 
     #[command(flatten)]
     pub git: GitArgs,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::observe::followers::PipelineMeta;
 
-/// What all Pipelines of this process claim. Kept in memory: after a restart each claims anew when it is first looked at.
+/// What all Pipelines claim, whichever process reconciles them. Kept in memory.
 pub(crate) struct Claims {
     wake: mpsc::Sender<ObjectRef<PipelineMeta>>,
     known: Mutex<Known>,
@@ -57,9 +57,20 @@ impl Claims {
         conflicts(&owner, &claims, &self.lock())
     }
 
-    /// Forgets a Pipeline that is gone. Those that shared a field with it are woken if there is room, else they look in their turn.
+    /// From now on, `pipeline`, which another process may reconcile, claims what its spec says.
+    pub(crate) fn see(&self, pipeline: &Pipeline) {
+        let owner = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
+        self.try_wake(self.replace(&owner, claims_of(pipeline)));
+    }
+
+    /// Forgets a Pipeline that is gone.
     pub(crate) fn release(&self, namespace: &str, name: &str) {
-        for (namespace, name) in self.replace(&(namespace.to_owned(), name.to_owned()), BTreeSet::new()) {
+        self.try_wake(self.replace(&(namespace.to_owned(), name.to_owned()), BTreeSet::new()));
+    }
+
+    /// Wakes if there is room; else they look in their turn.
+    fn try_wake(&self, pipelines: Vec<Owner>) {
+        for (namespace, name) in pipelines {
             if self.wake.try_send(ObjectRef::new(&name).within(&namespace)).is_err() {
                 tracing::debug!(pipeline.namespace = namespace, pipeline.name = name, "not woken: the queue is full");
             }
@@ -178,6 +189,11 @@ mod tests {
         claims.release("default", "two");
         assert_eq!(woken.try_recv().unwrap().name, "one");
         assert!(claims.claim(&one).await.is_empty());
+
+        // Of another process.
+        claims.see(&promoting_to("two", "a.yaml", "dev prod"));
+        assert_eq!(woken.try_recv().unwrap().name, "one");
+        assert_eq!(claims.claim(&one).await.len(), 1);
     }
 
     #[tokio::test]

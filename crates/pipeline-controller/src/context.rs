@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use kube::runtime::events::Recorder;
 use kube::{Client, ResourceExt};
 use pipeline_api::Pipeline;
+use pipeline_api::metadata::TOLD_AT;
 
 use crate::claims::Claims;
-use crate::hooks::Hooks;
+use crate::leader::Leader;
 use crate::notifications::Notifications;
 use crate::observe::applications::Applications;
 use crate::policy::Policy;
@@ -18,13 +19,13 @@ use crate::strategies::Strategies;
 pub(crate) struct Context {
     pub client: Client,
     pub applications: Applications,
-    pub claims: Claims,
+    pub claims: Arc<Claims>,
     pub strategies: Strategies,
     pub events: Recorder,
     pub notifications: Notifications,
     pub policy: Policy,
     pub looks: Looks,
-    pub hooks: Arc<Hooks>,
+    pub leader: Leader,
 }
 
 impl Context {
@@ -32,8 +33,6 @@ impl Context {
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         self.looks.forget(namespace, name);
         self.applications.unfollow(namespace, name);
-        self.claims.release(namespace, name);
-        self.hooks.unfollow(namespace, name);
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one clock of reconciling; everything pure is handed its time")]
@@ -50,17 +49,22 @@ pub(crate) struct Looks(Arc<Mutex<BTreeMap<Key, Look>>>);
 /// Namespace and name of a pipeline, and one of its environments.
 type Key = (String, String, String);
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Look {
     looked: Option<Timestamp>,
     told: Option<Timestamp>,
+    /// What another process told, when the look began.
+    told_at: Option<String>,
 }
 
 impl Looks {
-    /// A look that began at `now`.
+    /// A look that began at `now`, for the Pipeline as it was read before.
     pub(crate) fn note(&self, pipeline: &Pipeline, environment: &str, now: Timestamp) {
         let key = (pipeline.namespace().unwrap_or_default(), pipeline.name_any(), environment.to_owned());
-        self.lock().entry(key).or_default().looked = Some(now);
+        let mut looks = self.lock();
+        let look = looks.entry(key).or_default();
+        look.looked = Some(now);
+        look.told_at = told_at(pipeline).map(str::to_owned);
     }
 
     /// The host told at `now` that something happened: the next look is due at once.
@@ -69,7 +73,7 @@ impl Looks {
         self.lock().entry(key).or_default().told = Some(now);
     }
 
-    /// The looks that count: those that began after the host told.
+    /// The looks that count: those that began after the host told, be it this process or another one.
     pub(crate) fn of(&self, pipeline: &Pipeline) -> BTreeMap<String, Timestamp> {
         let (namespace, name) = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
         let environments = pipeline.spec.environments.iter().map(|environment| environment.name.clone());
@@ -78,6 +82,9 @@ impl Looks {
             .filter_map(|environment| {
                 let look = looks.get(&(namespace.clone(), name.clone(), environment.clone()))?;
                 let looked = look.looked.filter(|looked| look.told.is_none_or(|told| told < *looked))?;
+                if look.told_at.as_deref() != told_at(pipeline) {
+                    return None;
+                }
                 Some((environment, looked))
             })
             .collect()
@@ -92,6 +99,10 @@ impl Looks {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String, String), Look>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn told_at(pipeline: &Pipeline) -> Option<&str> {
+    pipeline.metadata.annotations.as_ref()?.get(TOLD_AT).map(String::as_str)
 }
 
 #[cfg(test)]
@@ -113,6 +124,13 @@ mod tests {
         assert_eq!(looks.of(&pipeline).get("prod"), None);
         looks.note(&pipeline, "prod", at(21));
         assert_eq!(looks.of(&pipeline).get("prod"), Some(&at(21)));
+
+        let mut pipeline = pipeline;
+        pipeline.annotations_mut().insert(TOLD_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned());
+        assert_eq!(looks.of(&pipeline).get("prod"), None, "another process was told");
+        looks.note(&pipeline, "prod", at(22));
+        assert_eq!(looks.of(&pipeline).get("prod"), Some(&at(22)));
+
         looks.forget(&namespace, &name);
         assert!(looks.of(&pipeline).is_empty());
     }

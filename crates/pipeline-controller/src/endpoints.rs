@@ -16,17 +16,16 @@ use axum::routing::post;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
 use pipeline_api::Pipeline;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::hooks::Hooks;
-use crate::observe::followers::PipelineMeta;
+use crate::wake::Wake;
 
 mod approval;
 mod event;
@@ -66,7 +65,7 @@ pub(crate) struct Endpoints {
     /// The only namespace that is answered for, if there is one.
     pub namespace: Option<String>,
     pub hooks: Arc<Hooks>,
-    pub wake: mpsc::Sender<ObjectRef<PipelineMeta>>,
+    pub wake: Wake,
     pub rate: Rate,
     pub legacy: Legacy,
     /// The approvals of the last ten minutes.
@@ -163,11 +162,6 @@ impl Endpoints {
             return Ok(None);
         }
         Api::<Pipeline>::namespaced(self.client.clone(), namespace).get_opt(name).await
-    }
-
-    async fn wake(&self, namespace: &str, name: &str) {
-        // Only when the controller stops is there nobody to be woken; the next one finds what was recorded.
-        self.wake.send(ObjectRef::new(name).within(namespace)).await.ok();
     }
 
     #[expect(clippy::disallowed_methods, reason = "signatures are of a time")]

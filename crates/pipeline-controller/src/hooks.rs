@@ -4,7 +4,7 @@
 //! nobody can wake a pipeline but who may write into its repository.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -23,7 +23,7 @@ use crate::key;
 /// Most Secrets that are read for one delivery.
 const MAX_SECRETS: usize = 16;
 
-/// The pipelines by their repositories, as they were when they were reconciled last.
+/// All pipelines by their repositories, whichever process reconciles them.
 pub(crate) struct Hooks {
     pipelines: Mutex<BTreeMap<ObjectName, Vec<Followed>>>,
     seen: Mutex<Seen>,
@@ -65,7 +65,7 @@ impl Hooks {
     pub(crate) fn follow(&self, pipeline: &Pipeline) {
         let name = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
         let followed = followed(pipeline);
-        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pipelines = self.lock();
         if followed.is_empty() {
             pipelines.remove(&name);
         } else {
@@ -75,8 +75,12 @@ impl Hooks {
 
     /// Forgets a pipeline that is gone.
     pub(crate) fn unfollow(&self, namespace: &str, name: &str) {
-        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        pipelines.remove(&(namespace.to_owned(), name.to_owned()));
+        self.lock().remove(&(namespace.to_owned(), name.to_owned()));
+        self.looks.forget(namespace, name);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectName, Vec<Followed>>> {
+        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The pipelines that a delivery wakes, each as namespace and name; none when it is about no pull request of theirs.
@@ -128,7 +132,7 @@ impl Hooks {
 
     /// The environment whose pull request it is; else all that share its repository, none of which is woken.
     fn candidates(&self, notice: &Notice) -> Candidates {
-        let pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        let pipelines = self.lock();
         let all = pipelines.iter().flat_map(|(name, followed)| followed.iter().map(move |one| (name, one)));
         let here: Vec<_> = all.filter(|(_, followed)| notice.concerns(&followed.repository)).collect();
         let head = notice.pull_request.as_ref().map(|pull_request| pull_request.head.as_str());

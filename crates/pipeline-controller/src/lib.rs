@@ -26,11 +26,19 @@ pub mod strategies;
 mod validity;
 mod value;
 
+mod election;
+mod everyone;
+mod leader;
+pub mod lease;
+pub mod shard;
+mod wake;
+
 mod causes;
 mod context;
 mod health;
 mod hooks;
 mod policy;
+mod start;
 mod telemetry;
 
 #[cfg(test)]

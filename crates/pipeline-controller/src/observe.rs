@@ -27,7 +27,6 @@ pub(crate) async fn observe(ctx: &Context, pipeline: &Pipeline) -> Observed {
     }
     let conflicts = ctx.claims.claim(pipeline).await;
     ctx.applications.follow(pipeline);
-    ctx.hooks.follow(pipeline);
     let environments = join_all(pipeline.spec.environments.iter().map(async |environment| {
         let targets = environment.targets.iter();
         let targets = join_all(targets.map(|target| observe_target(ctx, pipeline, &environment.name, target))).await;

@@ -16,6 +16,7 @@ use crate::act::act;
 use crate::conclude::conclude;
 use crate::context::Context;
 use crate::decide::decide;
+use crate::leader::NotLeading;
 use crate::observe::followers::PipelineMeta;
 use crate::observe::observe;
 use crate::record::{self, record};
@@ -25,6 +26,9 @@ use crate::record::{self, record};
 pub(crate) enum Error {
     #[error("the API server failed")]
     ApiServer(#[from] kube::Error),
+    /// The process ends.
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
     #[error("it took longer than {} s", DEADLINE.as_secs())]
     Deadline,
     #[error("a defect of this program: {0}")]
@@ -48,9 +52,9 @@ async fn step(meta: &PipelineMeta, ctx: &Context) -> Result<Action, Error> {
 
     let observed = observe(ctx, &pipeline).await;
     let plan = decide(&pipeline, &observed, &ctx.policy, ctx.now());
-    let outcomes = act(ctx, &pipeline, &plan).await;
+    let outcomes = act(ctx, &ctx.leader, &pipeline, &plan).await?;
     let report = conclude(&pipeline, &observed, &plan, outcomes, &ctx.policy, ctx.now());
-    record(ctx, &pipeline, &report).await?;
+    record(ctx, &ctx.leader, &pipeline, &report).await?;
 
     Ok(Action::requeue(report.requeue))
 }
@@ -96,7 +100,7 @@ pub(crate) fn on_error(meta: Arc<PipelineMeta>, error: &Error, _ctx: Arc<Context
     let (namespace, name) = (meta.namespace().unwrap_or_default(), meta.name_any());
     let (why, delay) = match error {
         Error::ApiServer(cause) => (format!("{error}: {cause}"), Duration::from_secs(5)),
-        Error::Deadline => (error.to_string(), Duration::from_secs(5)),
+        Error::Deadline | Error::NotLeading(_) => (error.to_string(), Duration::from_secs(5)),
         Error::Panic(_) => (error.to_string(), Duration::from_secs(300)),
     };
     tracing::error!(pipeline.namespace = namespace, pipeline.name = name, "reconcile failed, trying again: {why}");

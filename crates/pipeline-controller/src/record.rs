@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use kube::api::{ObjectMeta, PartialObjectMeta, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Client, Resource, ResourceExt};
 use pipeline_api::conditions::{ConditionStatus, ConditionType, NewCondition, Reason, set_condition};
-use pipeline_api::metadata::FINALIZER;
+use pipeline_api::metadata::{FINALIZER, TOLD_AT};
 use pipeline_api::{EventStatus, Pipeline, PipelineStatus, ReportStatus};
 use serde_json::{Value, json};
 
 use crate::conclude::{Report, Transition};
 use crate::context::Context;
 use crate::heard;
+use crate::leader::Leader;
+use crate::reconcile::Error;
 
 /// The field manager of everything that the controller writes.
 pub(crate) const MANAGER: &str = "pipeline-controller";
@@ -24,8 +27,10 @@ const NOTE_MAX: usize = 1024;
 /// Writes the status if it changed, by server-side apply, and tells the transitions.
 ///
 /// # Errors
-/// The API server refused the status, or could not be reached. What was decided is then decided again.
-pub(crate) async fn record(ctx: &Context, pipeline: &Pipeline, report: &Report) -> kube::Result<()> {
+/// The API server refused the status, or could not be reached: what was decided is then decided again. Or somebody else may lead by
+/// now, who finds out for themselves.
+pub(crate) async fn record(ctx: &Context, leader: &Leader, pipeline: &Pipeline, report: &Report) -> Result<(), Error> {
+    leader.check()?;
     let is_held = pipeline.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
     if report.holds && !is_held {
         hold(ctx, &pipeline.metadata, true).await?;
@@ -156,6 +161,20 @@ pub(crate) async fn record_approval(
     let patch = json!({"metadata": {"resourceVersion": pipeline.resource_version(), "annotations": annotations}});
     let parameters = PatchParams { field_manager: Some(format!("{MANAGER}-approval")), ..PatchParams::default() };
     api(client, pipeline).patch_metadata(&pipeline.name_any(), &parameters, &Patch::Merge(patch)).await.map(drop)
+}
+
+/// Tells whichever process reconciles a Pipeline to look at it, and at its open pull requests, now.
+///
+/// # Errors
+/// The API server refused it, or could not be reached. A Pipeline that is gone needs nobody to look.
+pub(crate) async fn record_told(client: &Client, namespace: &str, name: &str, now: Timestamp) -> kube::Result<()> {
+    let api: Api<PartialObjectMeta<Pipeline>> = Api::namespaced(client.clone(), namespace);
+    let patch = json!({"metadata": {"annotations": {TOLD_AT: now.to_string()}}});
+    let parameters = PatchParams { field_manager: Some(format!("{MANAGER}-told")), ..PatchParams::default() };
+    match api.patch_metadata(name, &parameters, &Patch::Merge(patch)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        patched => patched.map(drop),
+    }
 }
 
 fn api(client: &Client, pipeline: &Pipeline) -> Api<Pipeline> {

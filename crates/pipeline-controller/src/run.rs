@@ -1,22 +1,20 @@
 //! Starts the parts, and stops them.
 
-use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use egress::Guard;
+use anyhow::{Context as _, anyhow, bail};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
-use http::Uri;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::ListParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::api::DynamicObject;
+use kube::core::ApiResource;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Predicate, WatchStreamExt, predicates, reflector, watcher};
-use kube::{Api, Client, Config, ResourceExt};
+use kube::{Api, Client, ResourceExt};
+use pipeline_api::Pipeline;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -26,9 +24,12 @@ use crate::args::Args;
 use crate::causes::explain;
 use crate::claims::Claims;
 use crate::context::{Context, Looks};
+use crate::election::{self, Election};
 use crate::endpoints::{self, Endpoints, Legacy, Rate};
+use crate::everyone::Everyone;
 use crate::health::{self, Readiness};
 use crate::hooks::Hooks;
+use crate::leader::Leader;
 use crate::notifications::Notifications;
 use crate::observe::applications::Applications;
 use crate::observe::clusters::Clusters;
@@ -36,12 +37,12 @@ use crate::observe::followers::PipelineMeta;
 use crate::policy::Policy;
 use crate::reconcile::{on_error, reconcile};
 use crate::record::MANAGER;
+use crate::shard::Shard;
+use crate::start;
 use crate::strategies::notification::EventsReceiver;
 use crate::strategies::{Network, Strategies};
 use crate::telemetry;
-
-/// Between two tries to reach the API server, or to find the Pipelines' definition, at the start.
-const START_INTERVAL: Duration = Duration::from_secs(2);
+use crate::wake::Wake;
 
 /// Wake-ups that may wait for the controller's loop.
 const WAKE_QUEUE: usize = 1024;
@@ -62,18 +63,27 @@ pub fn run(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(serve(args)) {
+    let served = runtime.block_on(serve(args));
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
+            // What still runs on threads of its own is not waited for: it may not go on.
+            runtime.shutdown_background();
             ExitCode::FAILURE
         }
     }
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
+    start::check(&args)?;
     let stop = stop_on_signal()?;
-    let (client, api_server) = client(&args).await?;
+    let config = start::config(&args).await?;
+    let leader = if args.election.leader_elect { Leader::elected_later() } else { Leader::alone() };
+    let clients = Clients {
+        any: Client::try_from(config.clone()).context("cannot make a client for the API server")?,
+        acting: leader.client(config.clone()).context("cannot make a client for the API server")?,
+    };
     let readiness = Readiness::default();
     // The probes are answered until the last running reconcile has ended.
     let ended = CancellationToken::new();
@@ -87,15 +97,18 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         .with_context(|| format!("--promotion-hook-bind-address {}", args.promotion_hook_bind_address))?;
 
     let controller = async {
-        let Some(pipelines) = pipelines(&client, &args, &stop).await else {
+        let Some(pipelines) = start::pipelines(&clients.any, &args, &stop).await? else {
             return Ok(());
         };
-        let network = network(&args, &client, &api_server).await;
-        let events = args.events_addr.clone().and_then(|address| address.0);
-        let events =
-            events.map(|address| EventsReceiver::open(address, &network)).transpose().context("--events-addr")?;
-        let strategies = Strategies::open(options(&args), &network, events.clone())?;
-        let (notifications, sending) = match events {
+        let network = start::network(&args, &clients.any, &config.cluster_url, &leader).await;
+        // What was done is told to the end; what is to be done is not begun by those who may not act.
+        let telling = Network { gate: None, ..network.clone() };
+        let events = |network: &Network| {
+            let address = args.events_addr.clone().and_then(|address| address.0);
+            address.map(|address| EventsReceiver::open(address, network)).transpose().context("--events-addr")
+        };
+        let strategies = Strategies::open(options(&args), &network, events(&network)?)?;
+        let (notifications, sending) = match events(&telling)? {
             Some(receiver) => {
                 let (notifications, send) = Notifications::open(receiver);
                 (notifications, Some(tokio::spawn(send)))
@@ -103,7 +116,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             None => (Notifications::default(), None),
         };
         let outbound = Outbound { strategies, notifications };
-        control(pipelines, client, outbound, hooks, &args, readiness, &stop).await;
+        control(pipelines, clients, leader, outbound, hooks, &args, readiness, &stop).await?;
         if let Some(sending) = sending
             && tokio::time::timeout(LAST_WORDS, sending).await.is_err()
         {
@@ -128,71 +141,172 @@ struct Outbound {
     notifications: Notifications,
 }
 
-/// Reconciles until stopped, and lets running reconciles end.
+/// By what it speaks to the API server.
+struct Clients {
+    any: Client,
+    /// Writes only while this process leads.
+    acting: Client,
+}
+
+/// Follows until elected, then reconciles until stopped, and lets running reconciles end.
+///
+/// # Errors
+/// The lease cannot be had, or was lost: nothing is running any more that could act.
+#[expect(clippy::too_many_arguments, reason = "what one process is made of")]
 async fn control(
     pipelines: Api<PipelineMeta>,
-    client: Client,
+    clients: Clients,
+    leader: Leader,
     Outbound { strategies, notifications }: Outbound,
     listener: TcpListener,
     args: &Args,
     readiness: Readiness,
     stop: &CancellationToken,
-) {
+) -> anyhow::Result<()> {
+    let election = election(&clients.any, leader.clone(), args)?;
     let (store, writer) = reflector::store();
-    let (wake, woken) = mpsc::channel(WAKE_QUEUE);
+    let (queue, woken) = mpsc::channel(WAKE_QUEUE);
     let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
     let looks = Looks::default();
     let hooks = Arc::new(Hooks::new(looks.clone()));
+    let claims = Arc::new(Claims::new(queue.clone()));
+    let everyone = Everyone { hooks: Arc::clone(&hooks), claims: Arc::clone(&claims) };
     let endpoints = Endpoints {
-        client: client.clone(),
+        client: clients.any.clone(),
         namespace: args.namespace.clone(),
-        hooks: Arc::clone(&hooks),
-        wake: wake.clone(),
+        hooks,
+        wake: Wake {
+            client: clients.any.clone(),
+            leader: leader.clone(),
+            pipelines: store.clone(),
+            queue: queue.clone(),
+        },
         rate: Rate { requests: args.promotion_hook_rate_limit, interval: args.promotion_hook_rate_limit_interval },
         legacy: Legacy { codes: args.legacy_status_codes, approval: args.allow_legacy_approval },
         seen: Arc::default(),
     };
-    let clusters =
-        Clusters::new(client.clone(), strategies.egress.clone(), args.remote_interval, !args.no_cross_namespace_refs);
+    let remote = (args.remote_interval, !args.no_cross_namespace_refs);
+    let clusters = Clusters::new(clients.any.clone(), strategies.egress.clone(), remote.0, remote.1);
     let context = Arc::new(Context {
-        claims: Claims::new(wake.clone()),
-        applications: Applications::new(client.clone(), clusters, wake, args.namespace.is_some()),
-        events: Recorder::new(client.clone(), reporter),
+        claims: Arc::clone(&claims),
+        applications: Applications::new(clients.any.clone(), clusters, queue, args.namespace.is_some()),
+        events: Recorder::new(clients.acting.clone(), reporter),
         notifications,
         policy: Policy::new(args),
-        hooks,
         looks,
         strategies,
-        client,
+        leader,
+        client: clients.acting,
     });
-    let changed = watcher(pipelines, watcher::Config::default())
+    let config = watcher::Config { label_selector: args.election.selector().map(str::to_owned), ..Default::default() };
+    let shard = args.election.shard;
+    let changed = watcher(pipelines, config)
         .default_backoff()
         .inspect_err(|error| tracing::debug!("the watch of Pipelines begins anew: {}", explain(error)))
+        .try_filter(move |event| std::future::ready(concerns(shard, event)))
         .reflect(writer)
         .inspect_ok(forget_deleted(Arc::clone(&context)))
         .applied_objects()
         // Not for the status, which the controller itself writes.
-        .predicate_filter(predicates::generation.combine(predicates::annotations), Default::default());
-    let ready = store.clone();
-    let announce = async move {
-        if ready.wait_until_ready().await.is_ok() {
-            tracing::info!(pipelines = ready.len(), "ready");
+        .predicate_filter(predicates::generation.combine(predicates::annotations), Default::default())
+        .boxed();
+    let listed = CancellationToken::new();
+    let all = all_pipelines(&clients.any, args);
+    let lead = async {
+        let ready = async {
+            let ready = store.wait_until_ready().await;
+            listed.cancelled().await;
+            tracing::info!(pipelines = store.len(), "ready");
             readiness.set(true);
+            ready.context("the watch of Pipelines ended")
+        };
+        lead(changed, ready, election, &store, woken, context, args, stop).await
+    };
+    let served = async {
+        endpoints::serve(listener, endpoints, stop.clone()).await;
+        Ok(())
+    };
+    tokio::select! {
+        ended = async { futures::try_join!(lead, served) } => ended.map(drop),
+        () = everyone.watch(all, &listed) => Err(anyhow!("the watch of all Pipelines ended")),
+    }
+}
+
+/// Keeps the Pipelines in memory until this process is elected, and then acts until told to stop.
+#[expect(clippy::too_many_arguments, reason = "what one process is made of")]
+async fn lead(
+    mut changed: BoxStream<'static, Result<PipelineMeta, watcher::Error>>,
+    ready: impl Future<Output = anyhow::Result<()>>,
+    mut election: Option<Election>,
+    store: &Store<PipelineMeta>,
+    woken: mpsc::Receiver<ObjectRef<PipelineMeta>>,
+    context: Arc<Context>,
+    args: &Args,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let elected = async {
+        ready.await?;
+        match &mut election {
+            Some(election) => election.win().await,
+            None => Ok(()),
         }
     };
-    let reconciles = Controller::for_stream(changed, store)
-        .reconcile_on(receive(woken))
+    tokio::select! {
+        elected = elected => elected?,
+        () = async { while changed.next().await.is_some() {} } => bail!("the watch of Pipelines ended"),
+        () = stop.cancelled() => {
+            // Maybe in the moment in which it was elected.
+            if let Some(election) = election {
+                election.release().await;
+            }
+            return Ok(());
+        }
+    }
+    let all: Vec<_> = store.state().iter().map(|pipeline| ObjectRef::from_obj(pipeline.as_ref())).collect();
+    let reconciles = Controller::for_stream(changed, store.clone())
+        .reconcile_on(futures::stream::iter(all).chain(receive(woken)))
         .with_config(controller::Config::default().concurrency(args.concurrent).debounce(Duration::from_millis(50)))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile, on_error, context)
         .for_each(|_told_by_the_error_policy| std::future::ready(()));
-    let announce = async {
-        tokio::select! {
-            () = announce => {}
-            () = stop.cancelled() => {}
-        }
+    let Some(mut election) = election else {
+        reconciles.await;
+        return Ok(());
     };
-    futures::join!(reconciles, announce, endpoints::serve(listener, endpoints, stop.clone()));
+    tokio::select! {
+        () = reconciles => election.release().await,
+        lost = election.keep() => return Err(lost),
+    }
+    Ok(())
+}
+
+fn election(client: &Client, leader: Leader, args: &Args) -> anyhow::Result<Option<Election>> {
+    if !args.election.leader_elect {
+        return Ok(None);
+    }
+    let terms = args.election.terms().map_err(|wrong| anyhow!(wrong))?;
+    let namespace = election::namespace(args.election.leader_election_namespace.as_deref())?;
+    let name = args.election.lease_name(args.namespace.as_deref());
+    Ok(Some(Election::new(client.clone(), namespace, name, terms, leader)))
+}
+
+fn all_pipelines(client: &Client, args: &Args) -> Api<DynamicObject> {
+    let resource = ApiResource::erase::<Pipeline>(&());
+    match &args.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
+/// Whether what happened did so to a Pipeline of this process, or to the watch itself.
+fn concerns(shard: Option<Shard>, event: &watcher::Event<PipelineMeta>) -> bool {
+    let Some(shard) = shard else { return true };
+    match event {
+        watcher::Event::Init | watcher::Event::InitDone => true,
+        watcher::Event::InitApply(pipeline) | watcher::Event::Apply(pipeline) | watcher::Event::Delete(pipeline) => {
+            shard.contains(&pipeline.namespace().unwrap_or_default(), &pipeline.name_any())
+        }
+    }
 }
 
 /// What is gone is not reconciled: it is forgotten when its deletion is seen.
@@ -208,87 +322,6 @@ fn receive(
     mut woken: mpsc::Receiver<ObjectRef<PipelineMeta>>,
 ) -> impl Stream<Item = ObjectRef<PipelineMeta>> + Send + 'static {
     futures::stream::poll_fn(move |cx| woken.poll_recv(cx))
-}
-
-/// The API of Pipelines, once the API server serves it; `None` when told to stop before.
-async fn pipelines(client: &Client, args: &Args, stop: &CancellationToken) -> Option<Api<PipelineMeta>> {
-    let api: Api<PipelineMeta> = match &args.namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let served = async {
-        let mut told = String::new();
-        while let Err(error) = api.list_metadata(&ListParams::default().limit(1)).await {
-            let why = match &error {
-                kube::Error::Api(status) if status.code == 404 => {
-                    "the API server does not know pipelines.pipelines.weave.works: install the custom resource definition"
-                        .to_owned()
-                }
-                error => format!("cannot list Pipelines: {error}"),
-            };
-            if why != told {
-                tracing::warn!("waiting: {why}");
-                told = why;
-            }
-            tokio::time::sleep(START_INTERVAL).await;
-        }
-    };
-    tokio::select! {
-        () = served => Some(api),
-        () = stop.cancelled() => None,
-    }
-}
-
-/// A client for the API server, and its URL.
-async fn client(args: &Args) -> anyhow::Result<(Client, Uri)> {
-    let mut config = match &args.kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .with_context(|| format!("--kubeconfig {}", path.display()))?
-        }
-        None => Config::infer().await.context("found no way to the API server: set --kubeconfig")?,
-    };
-    config.connect_timeout = Some(Duration::from_secs(10));
-    let url = config.cluster_url.clone();
-    Ok((Client::try_from(config).context("cannot make a client for the API server")?, url))
-}
-
-async fn network(args: &Args, client: &Client, api_server: &Uri) -> Network {
-    Network {
-        ca_file: args.ca_file.clone(),
-        allow_http: args.insecure_allow_http,
-        guard: Guard {
-            allow: args.egress_allow.clone(),
-            deny: args.egress_deny.clone(),
-            api_server: addresses(client, api_server).await,
-        },
-    }
-}
-
-/// Where the API server can be reached: at the URL that this process uses, and at its own addresses behind the Service.
-async fn addresses(client: &Client, url: &Uri) -> Vec<IpAddr> {
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let found = tokio::net::lookup_host((host, 0)).await.map(|found| found.map(|address| address.ip()).collect());
-    let mut addresses: Vec<IpAddr> = found.unwrap_or_else(|error| {
-        tracing::warn!(%error, host, "cannot look up the API server: its address is not guarded against calls");
-        Vec::new()
-    });
-    // https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/; the API server keeps one for itself.
-    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
-    match slices.get_opt("kubernetes").await {
-        Ok(slice) => {
-            let endpoints = slice.into_iter().flat_map(|slice| slice.endpoints);
-            let texts = endpoints.flat_map(|endpoint| endpoint.addresses);
-            addresses.extend(texts.filter_map(|text| text.parse::<IpAddr>().ok()));
-        }
-        Err(error) => tracing::warn!(
-            %error,
-            "cannot read EndpointSlice default/kubernetes: of the API server's addresses, only that of its URL is guarded"
-        ),
-    }
-    addresses
 }
 
 /// How pull requests are made.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use egress::{Egress, Guard, Retry};
+use egress::{Egress, Gate, Guard, Retry};
 use jiff::Timestamp;
 use pipeline_api::Pipeline;
 use pipeline_api::normalized::Strategy;
@@ -36,6 +36,8 @@ pub struct Network {
     /// Whether repositories and webhooks may be reached over plain http.
     pub allow_http: bool,
     pub guard: Guard,
+    /// Whether anybody may be called now; none: always.
+    pub gate: Option<Gate>,
 }
 
 /// The strategies with what they share over all pipelines.
@@ -58,6 +60,7 @@ impl Strategies {
             allow_http: network.allow_http,
             extra_ca: extra_ca(network)?,
             system_proxy: true,
+            gate: network.gate.clone(),
             ..egress::Policy::default()
         };
         let egress = Egress::new(policy).context("--ca-file")?;

@@ -9,7 +9,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::Notify,
+    sync::{Notify, watch},
     task::{JoinHandle, JoinSet},
 };
 
@@ -22,6 +22,11 @@ pub struct Cut {
     pub up: usize,
     /// What happens then.
     pub then: Then,
+}
+
+impl Cut {
+    /// Nowhere.
+    pub const NEVER: Self = Self { down: usize::MAX, up: usize::MAX, then: Then::Close };
 }
 
 /// What becomes of a connection that breaks.
@@ -40,6 +45,7 @@ pub struct TcpProxy {
     pub port: u16,
     task: JoinHandle<()>,
     cut: Arc<Notify>,
+    hangs: watch::Sender<bool>,
 }
 
 impl TcpProxy {
@@ -52,21 +58,27 @@ impl TcpProxy {
         let port = listener.local_addr()?.port();
         let now = Arc::new(Notify::new());
         let told = Arc::clone(&now);
+        let (hangs, hanging) = watch::channel(false);
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 tokio::select! {
-                    Ok((client, _)) = listener.accept() => drop(connections.spawn(pass(client, to, cut))),
+                    Ok((client, _)) = listener.accept() => drop(connections.spawn(pass(client, to, cut, hanging.clone()))),
                     () = told.notified() => connections.shutdown().await,
                 }
             }
         });
-        Ok(Self { port, task, cut: now })
+        Ok(Self { port, task, cut: now, hangs })
     }
 
     /// Closes the connections that are there.
     pub fn cut(&self) {
         self.cut.notify_one();
+    }
+
+    /// From now on, nothing comes through in either direction, and no connection is closed; or all goes on.
+    pub fn hang(&self, hangs: bool) {
+        self.hangs.send_replace(hangs);
     }
 }
 
@@ -76,21 +88,30 @@ impl Drop for TcpProxy {
     }
 }
 
-async fn pass(client: TcpStream, to: u16, cut: Cut) {
+async fn pass(client: TcpStream, to: u16, cut: Cut, hanging: watch::Receiver<bool>) {
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else {
         return;
     };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     tokio::select! {
-        () = copy(from_server, to_client, cut.down, cut.then) => {}
-        () = copy(from_client, to_server, cut.up, cut.then) => {}
+        () = copy(from_server, to_client, cut.down, cut.then, hanging.clone()) => {}
+        () = copy(from_client, to_server, cut.up, cut.then, hanging.clone()) => {}
     }
 }
 
 /// Ends when the connection is to be closed.
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut left: usize, then: Then) {
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut left: usize,
+    then: Then,
+    mut hanging: watch::Receiver<bool>,
+) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if hanging.wait_for(|hanging| !hanging).await.is_err() {
+            return;
+        }
         let passed = buffer.get(..length.min(left)).unwrap_or_default();
         if to.write_all(passed).await.is_err() {
             return;

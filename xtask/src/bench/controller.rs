@@ -22,7 +22,8 @@ use crate::root;
 /// Changes that are made at the same time.
 const HANDS: usize = 48;
 const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "prod"];
-const PATIENCE: Duration = Duration::from_secs(600);
+const PAGE: u32 = 500;
+pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -50,7 +51,7 @@ async fn round(program: &Path, pipelines: usize, args: &Args) -> anyhow::Result<
     let bed = Testbed::start().await?;
     let receiver = Receiver::start(&bed.ca).await?;
     let stage = Stage { client: bed.control_plane.client().await?, receiver };
-    bed.control_plane.apply(&fs::read_to_string(root().join("deploy/crds/pipelines.weave.works.yaml"))?).await?;
+    define(&bed).await?;
     let started = Instant::now();
     stage.make(pipelines).await?;
     println!("  made in {:.1?}", started.elapsed());
@@ -94,14 +95,14 @@ async fn round(program: &Path, pipelines: usize, args: &Args) -> anyhow::Result<
     Ok(())
 }
 
-struct Stage {
-    client: Client,
-    receiver: Receiver,
+pub(super) struct Stage {
+    pub(super) client: Client,
+    pub(super) receiver: Receiver,
 }
 
 impl Stage {
     /// Applications that are ready at 6.0.0 everywhere, and their Pipelines.
-    async fn make(&self, pipelines: usize) -> anyhow::Result<()> {
+    pub(super) async fn make(&self, pipelines: usize) -> anyhow::Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         for name in ENVIRONMENTS {
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -168,25 +169,45 @@ impl Stage {
         folder: &Path,
         pipelines: usize,
     ) -> anyhow::Result<(Process, Duration)> {
-        let mut command = Command::new(program);
-        command.arg("--kubeconfig").arg(&bed.control_plane.kubeconfig);
-        command.arg("--ca-file").arg(bed.ca.certificate_path()).arg("--cache-dir").arg(folder.join("cache"));
-        command.args(["--health-probe-bind-address", &format!("127.0.0.1:{}", testbed::ports::free()?)]);
-        command.args(["--promotion-hook-bind-address", &format!("127.0.0.1:{}", testbed::ports::free()?)]);
-        command.args(["--egress-allow", "127.0.0.0/8"]);
+        let command = command(program, bed, &folder.join("cache"), testbed::ports::free()?)?;
         let started = Instant::now();
         let mut controller = Process::start(&command, &folder.join("controller.log"))?;
+        let first_pass = self.seen(&mut [&mut controller], pipelines, started).await?;
+        Ok((controller, first_pass))
+    }
+
+    /// The time since `started` until every Pipeline has been told how it is.
+    pub(super) async fn seen(
+        &self,
+        controllers: &mut [&mut Process],
+        pipelines: usize,
+        started: Instant,
+    ) -> anyhow::Result<Duration> {
         loop {
-            ensure!(controller.exit_code()?.is_none(), "the controller ended:\n{}", controller.log_tail());
-            ensure!(started.elapsed() < PATIENCE, "not all Pipelines were seen:\n{}", controller.log_tail());
+            for controller in controllers.iter_mut() {
+                ensure!(controller.exit_code()?.is_none(), "a controller ended:\n{}", controller.log_tail());
+                ensure!(started.elapsed() < PATIENCE, "not all Pipelines were seen:\n{}", controller.log_tail());
+            }
             // Each look costs the API server something, which the pass is not to wait for.
             tokio::time::sleep(Duration::from_millis(if pipelines > 1000 { 1000 } else { 100 })).await;
             let seen =
                 self.list().await?.iter().filter(|pipeline| pipeline.pointer("/status/conditions").is_some()).count();
             if seen == pipelines {
-                return Ok((controller, started.elapsed()));
+                return Ok(started.elapsed());
             }
         }
+    }
+
+    /// Takes all statuses away, as if no controller had been there.
+    pub(super) async fn forget(&self, pipelines: usize) -> anyhow::Result<()> {
+        let api: Api<Pipeline> = Api::namespaced(self.client.clone(), "default");
+        let nothing = Patch::Merge(json!({"status": null}));
+        let parameters = PatchParams::default();
+        let forgotten = stream::iter((0..pipelines).map(async |n| {
+            api.patch_status(&name(n), &parameters, &nothing).await?;
+            anyhow::Ok(())
+        }));
+        forgotten.buffer_unordered(HANDS).try_collect().await
     }
 
     async fn versions(&self) -> anyhow::Result<BTreeMap<String, String>> {
@@ -199,8 +220,17 @@ impl Stage {
 
     async fn list(&self) -> anyhow::Result<Vec<Value>> {
         let api: Api<Pipeline> = Api::namespaced(self.client.clone(), "default");
-        let list = api.list(&ListParams::default()).await?;
-        Ok(list.items.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+        let mut all = Vec::new();
+        let mut page = ListParams::default().limit(PAGE);
+        loop {
+            let list = api.list(&page).await?;
+            let values = list.items.iter().map(serde_json::to_value);
+            all.extend(values.collect::<Result<Vec<_>, _>>()?);
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(all),
+            }
+        }
     }
 }
 
@@ -208,7 +238,24 @@ fn name(n: usize) -> String {
     format!("app-{n}")
 }
 
-fn build() -> anyhow::Result<PathBuf> {
+/// Defines Pipelines.
+pub(super) async fn define(bed: &Testbed) -> anyhow::Result<()> {
+    let definition = fs::read_to_string(root().join("deploy/crds/pipelines.weave.works.yaml"))?;
+    bed.control_plane.apply(&definition).await.map(drop)
+}
+
+/// A controller of all Pipelines, with its probes on the port `health`.
+pub(super) fn command(program: &Path, bed: &Testbed, cache: &Path, health: u16) -> anyhow::Result<Command> {
+    let mut command = Command::new(program);
+    command.arg("--kubeconfig").arg(&bed.control_plane.kubeconfig);
+    command.arg("--ca-file").arg(bed.ca.certificate_path()).arg("--cache-dir").arg(cache);
+    command.args(["--health-probe-bind-address", &format!("127.0.0.1:{health}")]);
+    command.args(["--promotion-hook-bind-address", &format!("127.0.0.1:{}", testbed::ports::free()?)]);
+    command.args(["--egress-allow", "127.0.0.0/8"]);
+    Ok(command)
+}
+
+pub(super) fn build() -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--release", "--bin", "pipeline-controller"]).current_dir(root());
     ensure!(cargo.status()?.success(), "cannot build the controller");
@@ -218,18 +265,18 @@ fn build() -> anyhow::Result<PathBuf> {
 
 /// User and system time of a process so far, in hundredths of seconds.
 /// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
-fn processor_time(pid: u32) -> anyhow::Result<Duration> {
+pub(super) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks: Vec<u64> = after_name.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
     Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
 }
 
-fn resident(pid: u32) -> anyhow::Result<u64> {
+pub(super) fn resident(pid: u32) -> anyhow::Result<u64> {
     memory(pid, "VmRSS:")
 }
 
-fn peak(pid: u32) -> anyhow::Result<u64> {
+pub(super) fn peak(pid: u32) -> anyhow::Result<u64> {
     memory(pid, "VmHWM:")
 }
 

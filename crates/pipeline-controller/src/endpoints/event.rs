@@ -45,7 +45,8 @@ pub(super) async fn take(
         let target = match heard::meant(&pipeline, &environment, &event) {
             Ok(Meant::Told(target)) => target,
             Ok(Meant::Watched(next)) => {
-                endpoints.wake(&namespace, &name).await;
+                // Which process ever reconciles the Pipeline, it watches the target too.
+                endpoints.wake.here(&namespace, &name).await;
                 let waits = pipeline.promotion(&next.name).is_ok_and(|found| found.is_some_and(|found| found.manual));
                 let promoted = (next.name.as_str(), event.revision());
                 return accepted(endpoints.legacy, &pipeline, (!waits).then_some(promoted));
@@ -64,7 +65,13 @@ pub(super) async fn take(
         let accepted = || accepted(endpoints.legacy, &pipeline, None);
         let report = match heard::report(heard::known(&pipeline, &environment, &key), &event, Endpoints::now()) {
             Ok(Some(report)) => report,
-            Ok(None) => return accepted(),
+            Ok(None) => {
+                // Maybe it is sent anew because it was recorded and nobody could be woken.
+                return match endpoints.wake.elsewhere(&namespace, &name).await {
+                    Ok(()) => accepted(),
+                    Err(error) => unavailable(&explain(&error)),
+                };
+            }
             Err(refusal) => return refuse(refusal),
         };
         let mut events = heard::kept(&pipeline, &environment);
@@ -78,8 +85,10 @@ pub(super) async fn take(
                     ready,
                     "an event reports {revision} in {environment}"
                 );
-                endpoints.wake(&namespace, &name).await;
-                return accepted();
+                return match endpoints.wake.anywhere(&namespace, &name).await {
+                    Ok(()) => accepted(),
+                    Err(error) => unavailable(&explain(&error)),
+                };
             }
             Err(kube::Error::Api(status)) if status.is_conflict() => {}
             Err(error) => return unavailable(&explain(&error)),

@@ -6,11 +6,18 @@ use std::sync::Mutex;
 
 use aws_lc_rs::hmac;
 use http_body_util::BodyExt as _;
+use kube::core::PartialObjectMetaExt as _;
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::watcher;
 use pipeline_api::Pipeline;
 use serde_json::{Value, json};
 
+use tokio::sync::mpsc;
+
 use super::*;
 use crate::fixtures::{pipeline, with};
+use crate::leader::Leader;
+use crate::observe::followers::PipelineMeta;
 
 pub(super) const KEY: &str = "canary of the endpoints";
 pub(super) const NAME: &str = "/promotion/default/podinfo";
@@ -29,6 +36,15 @@ pub(super) struct World {
     held: Arc<Mutex<Held>>,
     pub(super) endpoints: Endpoints,
     woken: mpsc::Receiver<ObjectRef<PipelineMeta>>,
+}
+
+/// How a process wakes that would reconcile default/podinfo, and what it woke itself.
+pub(super) fn waking(client: Client, leader: Leader) -> (Wake, mpsc::Receiver<ObjectRef<PipelineMeta>>) {
+    let (pipelines, mut writer) = reflector::store();
+    let podinfo = pipeline("dev prod").metadata.into_response_partial();
+    writer.apply_watcher_event(&watcher::Event::Apply(podinfo));
+    let (queue, woken) = mpsc::channel(8);
+    (Wake { client, leader, pipelines, queue }, woken)
 }
 
 /// dev and prod, with a key; prod waits for an approval of 6.1.0.
@@ -65,9 +81,10 @@ impl World {
                 Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
             }
         });
-        let (wake, woken) = mpsc::channel(8);
+        let client = Client::new(service, "default");
+        let (wake, woken) = waking(client.clone(), Leader::alone());
         let endpoints = Endpoints {
-            client: Client::new(service, "default"),
+            client,
             namespace: None,
             hooks: Arc::new(Hooks::new(crate::context::Looks::default())),
             wake,
@@ -100,6 +117,11 @@ impl World {
     /// The paths and bodies of the patches that were let through.
     pub(super) fn patched(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut self.held.lock().unwrap().patched)
+    }
+
+    /// Another process leads.
+    pub(super) fn follows(&mut self) {
+        (self.endpoints.wake, self.woken) = waking(self.endpoints.client.clone(), Leader::elected_later());
     }
 
     pub(super) fn is_woken(&mut self) -> bool {

@@ -8,6 +8,7 @@ use promote_pr::host::hook::{Refused, Sender};
 use tokio::time::Instant;
 
 use super::{Endpoints, unauthorized};
+use crate::causes::explain;
 use crate::hooks::Unheard;
 
 pub(super) async fn take(
@@ -30,7 +31,9 @@ pub(super) async fn take(
                     hook.sender = %sender,
                     "the host tells of the pull request"
                 );
-                endpoints.wake(&namespace, &name).await;
+                if let Err(error) = endpoints.wake.anywhere(&namespace, &name).await {
+                    return super::unavailable(&namespace, &name, "a webhook", &explain(&error));
+                }
             }
             StatusCode::ACCEPTED.into_response()
         }

@@ -50,8 +50,13 @@ pub(super) async fn take(
         let Some(pipeline) = pipeline else { return unauthorized(since).await };
         let known = pipeline.status.iter().find_map(|status| status.environments.get(&environment)?.report.as_ref());
         let report = status(report);
+        let accepted = |woken: kube::Result<()>| match woken {
+            Ok(()) => StatusCode::ACCEPTED.into_response(),
+            Err(error) => unavailable(&explain(&error)),
+        };
         if !is_newer(known, &report) {
-            return StatusCode::ACCEPTED.into_response();
+            // Maybe it is sent anew because it was recorded and nobody could be woken.
+            return accepted(endpoints.wake.elsewhere(&namespace, &name).await);
         }
         match record_report(&endpoints.client, &pipeline, &environment, Some(&report)).await {
             Ok(()) => {
@@ -62,8 +67,7 @@ pub(super) async fn take(
                     "the receiver reports {:?} of the promotion to {environment}",
                     report.state,
                 );
-                endpoints.wake(&namespace, &name).await;
-                return StatusCode::ACCEPTED.into_response();
+                return accepted(endpoints.wake.anywhere(&namespace, &name).await);
             }
             Err(kube::Error::Api(status)) if status.is_conflict() => {}
             Err(error) => return unavailable(&explain(&error)),

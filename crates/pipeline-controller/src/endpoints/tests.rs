@@ -4,11 +4,15 @@ use std::sync::Mutex;
 use http_body_util::BodyExt as _;
 use jiff::ToSpan as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::runtime::reflector::ObjectRef;
 use pipeline_api::{ReportState, ReportStatus};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
 
 use super::*;
+use crate::leader::Leader;
+use crate::observe::followers::PipelineMeta;
 
 type Woken = mpsc::Receiver<ObjectRef<PipelineMeta>>;
 
@@ -23,18 +27,11 @@ fn endpoints(rate: Rate) -> (Endpoints, Arc<Mutex<Vec<String>>>, Woken) {
         let body = kube::client::Body::from(status.to_string().into_bytes());
         async move { Ok::<_, Infallible>(Response::builder().status(404).body(body).unwrap()) }
     });
-    let (wake, woken) = mpsc::channel(8);
+    let client = Client::new(service, "default");
+    let (wake, woken) = fake::waking(client.clone(), Leader::alone());
     let hooks = Arc::new(Hooks::new(crate::context::Looks::default()));
     (
-        Endpoints {
-            client: Client::new(service, "default"),
-            namespace: None,
-            hooks,
-            wake,
-            rate,
-            legacy: Legacy::default(),
-            seen: Arc::default(),
-        },
+        Endpoints { client, namespace: None, hooks, wake, rate, legacy: Legacy::default(), seen: Arc::default() },
         asked,
         woken,
     )

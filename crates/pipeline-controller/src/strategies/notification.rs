@@ -41,6 +41,7 @@ impl EventsReceiver {
             allow_http: true,
             extra_ca: extra_ca(network)?,
             system_proxy: true,
+            gate: network.gate.clone(),
             ..egress::Policy::default()
         };
         let client = Egress::new(policy)?.client(&Identity::default())?;

@@ -20,8 +20,8 @@ const KILLS_EACH: usize = 5;
 /// A kill comes this soon after the start, or sooner.
 const LONGEST_LIFE: Duration = Duration::from_millis(1500);
 
-struct Cascade {
-    world: World,
+pub struct Cascade {
+    pub world: World,
     repo: Repo,
     /// Where the environments behind the first one run.
     namespaces: BTreeMap<&'static str, String>,
@@ -29,7 +29,7 @@ struct Cascade {
 
 /// What is left when a revision has arrived everywhere.
 #[derive(Debug, PartialEq, Eq)]
-struct Outcome {
+pub struct Outcome {
     /// Head and state of each pull request for the revision.
     pulls: Vec<String>,
     branches: Vec<String>,
@@ -38,7 +38,7 @@ struct Outcome {
 }
 
 impl Cascade {
-    async fn set() -> Result<Self> {
+    pub async fn set() -> Result<Self> {
         let world = World::without_controller().await?;
         let staging = world.cluster.namespace("staging").await?;
         let namespaces = BTreeMap::from([("staging", staging.clone()), ("prod", world.prod.clone())]);
@@ -77,7 +77,7 @@ impl Cascade {
     }
 
     /// What people and Flux do meanwhile: they merge what is open, and install what is merged.
-    async fn meanwhile(&self) -> Result<()> {
+    pub async fn meanwhile(&self) -> Result<()> {
         let gitea = &self.world.bed.gitea;
         for pull in gitea.pulls(&self.repo).await?.iter().filter(|pull| pull.state == "open") {
             // A branch that was pushed a moment ago cannot be merged yet, as on every Gitea.
@@ -100,7 +100,7 @@ impl Cascade {
     }
 
     /// Lets the revision arrive, without further kills.
-    async fn arrives(&self, version: &str) -> Result<Outcome> {
+    pub async fn arrives(&self, version: &str) -> Result<Outcome> {
         let deadline = Instant::now() + 3 * PATIENCE;
         loop {
             self.meanwhile().await?;
@@ -148,11 +148,11 @@ fn manifest(namespace: &str, environment: &str, version: &str) -> String {
 }
 
 /// Moments of which each seed gives others.
-struct Moments(u64);
+pub struct Moments(pub u64);
 
 impl Moments {
     /// [SplitMix64](https://prng.di.unimi.it/splitmix64.c)
-    fn next(&mut self) -> Duration {
+    pub fn next(&mut self) -> Duration {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -162,7 +162,7 @@ impl Moments {
     }
 }
 
-fn variable<T: std::str::FromStr>(name: &str, default: T) -> T {
+pub fn variable<T: std::str::FromStr>(name: &str, default: T) -> T {
     #[expect(clippy::disallowed_methods, reason = "how `cargo xtask soak` asks for more")]
     let value = std::env::var(name);
     value.ok().and_then(|value| value.parse().ok()).unwrap_or(default)

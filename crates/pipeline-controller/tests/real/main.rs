@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod endpoints;
+mod replicas;
 mod scenario;
 mod world;
 
@@ -12,7 +13,9 @@ mod cascade;
 mod clusters;
 mod crash;
 mod disturbed;
+mod election;
 mod events;
+mod failover;
 mod faults;
 mod hooks;
 mod kind_example;
@@ -22,6 +25,8 @@ mod reports;
 mod rights;
 mod scenarios;
 mod shapes;
+mod shards;
 mod ssh;
+mod start;
 mod webhook;
 mod words;

@@ -39,6 +39,14 @@ pub(super) struct HttpAccess {
 }
 
 impl Link {
+    /// Whether a conversation that has begun may go on with what changes something. Over HTTPS each request is asked about anyway.
+    pub(super) fn may_write(&self) -> Result<(), Error> {
+        match &self.access {
+            Access::Http(_) => Ok(()),
+            Access::Ssh(endpoint) => endpoint.may_call("writing to the repository"),
+        }
+    }
+
     pub(super) fn new(
         egress: &Egress,
         connections: &Arc<Connections>,

@@ -107,6 +107,7 @@ fn send(mut session: Session, update: &Update) -> Result<(), Error> {
     let sideband = capabilities.contains("side-band-64k");
     let body = request(update, |name| capabilities.contains(name)).map_err(|error| unfit(&error.to_string()))?;
 
+    link.may_write()?;
     let messages = Rc::new(RefCell::new(Vec::new()));
     let mut exchange = || {
         let request = session.transport.request(WriteMode::Binary, MessageKind::Flush, false);

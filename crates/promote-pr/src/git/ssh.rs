@@ -95,6 +95,7 @@ impl Endpoint {
         service: Service,
         action: &'static str,
     ) -> Result<(Box<dyn Transport>, Stream), Error> {
+        self.may_call(action)?;
         let cancelled = || Error::Deadline { url: self.url.clone(), deadline: link.limits.deadline };
         let opened = operation.wait(async {
             let command = format!("{} {}", service.as_str(), gix::quote::single(self.path.as_str().into()));
@@ -119,6 +120,12 @@ impl Endpoint {
         let transport =
             GitConnection::new(reader, writer, Protocol::V2, path, virtual_host, ConnectMode::Process, false);
         Ok((Box::new(transport), stream))
+    }
+
+    /// Whether more may be sent over a connection that is there, by the operator's [`egress::Gate`].
+    pub(super) fn may_call(&self, action: &'static str) -> Result<(), Error> {
+        let may = self.connections.egress.may_call(&format!("{}:{}", self.host, self.port));
+        may.map_err(|source| Error::Network { url: self.url.clone(), action, source })
     }
 
     /// The keys, which are read once for as long as the identity is in use.

@@ -2,6 +2,7 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
 use pipeline_api::Pipeline;
+use pipeline_api::metadata::TOLD_AT;
 use serde_json::{Value, json};
 
 use super::super::fake::{KEY, NAME, World, sign, signed};
@@ -156,6 +157,31 @@ async fn an_event_of_what_reports_by_event_is_kept() {
     world.holds(Some(by_event()));
     world.refuses(&[409; 5]);
     check(&world, told(DEV, &event().to_string()), (503, "the API server cannot be asked now\n")).await;
+}
+
+/// Another process reconciles the Pipeline: it sees the annotation.
+#[tokio::test]
+async fn who_does_not_lead_leaves_word() {
+    let mut world = World::new(Some(by_event()));
+    world.follows();
+    check(&world, told(DEV, &event().to_string()), (202, "")).await;
+    let patched = world.patched();
+    let [(status, events), (object, word)] = patched.as_slice() else { panic!("{patched:?}") };
+    assert!(status.ends_with("/pipelines/podinfo/status") && events["status"]["environments"]["dev"].is_object());
+    assert!(object.ends_with("/pipelines/podinfo") && word["metadata"]["annotations"][TOLD_AT].is_string(), "{word}");
+
+    world.refuses(&[200, 500]);
+    check(&world, told(DEV, &event().to_string()), (503, "the API server cannot be asked now\n")).await;
+    // It was kept. Sent again, it is no news, and the word is left all the same.
+    let kept = json!({"dev": world.patched()[0].1["status"]["environments"]["dev"]["events"]["dev"]});
+    world.holds(Some(with(by_event(), json!({"status": {"environments": {"dev": {"events": kept}}}}))));
+    check(&world, told(DEV, &event().to_string()), (202, "")).await;
+    assert!(world.patched()[0].1["metadata"]["annotations"][TOLD_AT].is_string());
+
+    // What is watched is watched by that process too.
+    world.holds(Some(signed()));
+    check(&world, told(DEV, &event().to_string()), (202, "")).await;
+    assert!(world.patched().is_empty() && !world.is_woken());
 }
 
 #[tokio::test]

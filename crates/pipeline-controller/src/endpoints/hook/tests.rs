@@ -13,11 +13,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
+use super::super::fake::waking;
 use super::super::{Legacy, MAX_BODY, Rate, router};
 use super::*;
 use crate::context::Looks;
 use crate::fixtures::pipeline;
 use crate::hooks::Hooks;
+use crate::leader::Leader;
 use crate::observe::followers::PipelineMeta;
 
 const SECRET: &str = "canary-of-the-hooks";
@@ -28,21 +30,11 @@ fn endpoints(rate: Rate, status: u16, answer: Value) -> (Endpoints, mpsc::Receiv
         let body = kube::client::Body::from(answer.to_string().into_bytes());
         async move { Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap()) }
     });
-    let (wake, woken) = mpsc::channel(8);
+    let client = Client::new(service, "default");
+    let (wake, woken) = waking(client.clone(), Leader::alone());
     let hooks = Arc::new(Hooks::new(Looks::default()));
     hooks.follow(&pipeline("dev prod"));
-    (
-        Endpoints {
-            client: Client::new(service, "default"),
-            namespace: None,
-            hooks,
-            wake,
-            rate,
-            legacy: Legacy::default(),
-            seen: Arc::default(),
-        },
-        woken,
-    )
+    (Endpoints { client, namespace: None, hooks, wake, rate, legacy: Legacy::default(), seen: Arc::default() }, woken)
 }
 
 /// With the Secret of the pipeline.
