@@ -26,6 +26,17 @@ pub fn webhook() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prometheus, and promtool for its rules. Debian starts it as a service where there is a service manager.
+pub fn prometheus() -> anyhow::Result<()> {
+    debian("prometheus", || {
+        for name in ["prometheus", "promtool"] {
+            let found = ["/usr/bin", "/usr/local/bin"].iter().any(|folder| Path::new(folder).join(name).exists());
+            ensure!(found, "{name} is missing: install the Debian package prometheus");
+        }
+        Ok(())
+    })
+}
+
 /// Installs a Debian package if the check fails: root does it, anybody else is told what is missing.
 fn debian(package: &str, check: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let Err(absent) = check() else { return Ok(()) };

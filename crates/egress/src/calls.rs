@@ -1,17 +1,14 @@
-//! How calls end, in numbers.
+//! How calls end.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    fmt::Debug,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use http::StatusCode;
 
 use crate::Error;
-
-/// Peers that are counted apart; those that come later are counted together, for their names come from outside.
-const MAX_PEERS: usize = 512;
-const OTHERS: &str = "others";
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +36,20 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All outcomes.
+    pub const ALL: [Self; 10] = [
+        Self::Connected,
+        Self::Success,
+        Self::Redirect,
+        Self::ClientError,
+        Self::ServerError,
+        Self::Refused,
+        Self::Unreachable,
+        Self::Deadline,
+        Self::Broken,
+        Self::TooLong,
+    ];
+
     pub(crate) fn of(result: Result<Option<StatusCode>, &Error>) -> Self {
         match result {
             Ok(None) => Self::Connected,
@@ -82,52 +93,38 @@ impl Outcome {
     }
 }
 
-/// How often calls to one peer ended in one way. An answer whose body fails counts as its status, and again as that failure.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallCount {
-    /// Scheme, host and port; `others` for those that came after the first 512.
-    pub peer: String,
-    /// How they ended.
+/// A call that ended. An answer whose body fails is one call that ended with its status, and another with that failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Scheme, host and port; host and port alone for TCP. It comes from whoever names the repository or receiver.
+    pub peer: &'a str,
+    /// How it ended.
     pub outcome: Outcome,
-    /// How many did.
-    pub count: u64,
+    /// How long it took until then; the body of an answer is not waited for.
+    pub elapsed: Duration,
 }
 
-#[derive(Default)]
-pub(crate) struct Calls(Mutex<BTreeMap<String, BTreeMap<Outcome, u64>>>);
-
-impl Calls {
-    pub(crate) fn note(&self, peer: &str, outcome: Outcome) {
-        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let peer = if peers.contains_key(peer) || peers.len() < MAX_PEERS { peer } else { OTHERS };
-        let count = peers.entry(peer.to_owned()).or_default().entry(outcome).or_default();
-        *count = count.saturating_add(1);
-    }
-
-    pub(crate) fn counts(&self) -> Vec<CallCount> {
-        let peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        peers
-            .iter()
-            .flat_map(|(peer, outcomes)| {
-                outcomes.iter().map(|(&outcome, &count)| CallCount { peer: peer.clone(), outcome, count })
-            })
-            .collect()
-    }
+/// Is told of every call, for metrics; see [`Policy::observer`](crate::Policy::observer). It must not block.
+pub trait Observer: Debug + Send + Sync {
+    /// A call ended.
+    fn called(&self, call: &Call<'_>);
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// When a call began, and who is told of its end.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    observer: Option<Arc<dyn Observer>>,
+    began: Instant,
+}
 
-    #[test]
-    fn peers_are_bounded() {
-        let calls = Calls::default();
-        for host in 0..2 * MAX_PEERS {
-            calls.note(&format!("https://{host}.example"), Outcome::Success);
+impl Watch {
+    pub(crate) fn start(observer: Option<&Arc<dyn Observer>>) -> Self {
+        Self { observer: observer.cloned(), began: Instant::now() }
+    }
+
+    pub(crate) fn end(&self, peer: &str, outcome: Outcome) {
+        if let Some(observer) = &self.observer {
+            observer.called(&Call { peer, outcome, elapsed: self.began.elapsed() });
         }
-        let counts = calls.counts();
-        assert_eq!(counts.len(), MAX_PEERS + 1);
-        let others = counts.iter().find(|count| count.peer == OTHERS).unwrap();
-        assert_eq!(others.count, u64::try_from(MAX_PEERS).unwrap());
     }
 }

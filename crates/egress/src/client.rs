@@ -9,11 +9,12 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
+use tracing::Instrument as _;
 use url::Url;
 
 use crate::{
     body::Body,
-    calls::{Calls, Outcome},
+    calls::{Observer, Outcome, Watch},
     error,
     error::Error,
     gate::Gate,
@@ -58,7 +59,7 @@ pub(crate) struct Parts {
     pub(crate) allow_http: bool,
     pub(crate) guard: Arc<Guard>,
     pub(crate) gate: Option<Gate>,
-    pub(crate) calls: Arc<Calls>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Client {
@@ -90,30 +91,36 @@ impl Client {
             peer: "a relative or invalid URL".to_owned(),
             problem: "it names no host",
         })?;
-        let method = request.method().clone();
         let name = error::peer(&url);
-        let answer = self.answer(&url, request).await;
-        let outcome = Outcome::of(answer.as_ref().map(|answer| Some(answer.status())));
-        self.parts.calls.note(&name, outcome);
-        tracing::debug!(
-            http.request.method = %method,
+        let span = tracing::debug_span!(
+            "http",
+            otel.kind = "client",
+            http.request.method = %request.method(),
             server.address = name,
-            http.response.status_code = answer.as_ref().ok().map(|answer| answer.status().as_u16()),
-            outcome = outcome.as_str(),
-            "called",
+            http.response.status_code = tracing::field::Empty,
+            outcome = tracing::field::Empty,
         );
+        let watch = Watch::start(self.parts.observer.as_ref());
+        let answer = self.answer(&url, request, &watch).instrument(span.clone()).await;
+        let outcome = Outcome::of(answer.as_ref().map(|answer| Some(answer.status())));
+        watch.end(&name, outcome);
+        span.record("outcome", outcome.as_str());
+        if let Ok(answer) = &answer {
+            span.record("http.response.status_code", answer.status().as_u16());
+        }
+        span.in_scope(|| tracing::debug!("called"));
         answer
     }
 
-    async fn answer(&self, url: &Url, request: Request<Bytes>) -> Result<Response<Body>, Error> {
-        let Parts { direct, system, via, allow_http, guard, gate, calls } = self.parts.as_ref();
+    async fn answer(&self, url: &Url, request: Request<Bytes>, watch: &Watch) -> Result<Response<Body>, Error> {
+        let Parts { direct, system, via, allow_http, guard, gate, .. } = self.parts.as_ref();
         check(url, *allow_http, guard)?;
         let by_system = system.as_ref().and_then(|(system, http)| Some((system.for_url(request.uri())?, http)));
         let (via, http) = match by_system {
             Some((proxy, http)) => (Some(proxy), http),
             None => (via.clone(), direct),
         };
-        let peer = Peer { name: error::peer(url).into(), via: via.map(Arc::from), calls: Arc::clone(calls) };
+        let peer = Peer { name: error::peer(url).into(), via: via.map(Arc::from), watch: watch.clone() };
         let fail = |error| Error::from_reqwest(error, &peer.to_string(), self.limits.deadline);
 
         let mut request = reqwest::Request::try_from(request).map_err(fail)?;
@@ -163,13 +170,13 @@ impl fmt::Debug for Client {
 pub(crate) struct Peer {
     name: Arc<str>,
     via: Option<Arc<str>>,
-    calls: Arc<Calls>,
+    watch: Watch,
 }
 
 impl Peer {
-    /// Counts an answer whose body failed.
+    /// Tells of an answer whose body failed.
     pub(crate) fn failed(&self, error: &Error) {
-        self.calls.note(&self.name, Outcome::of(Err(error)));
+        self.watch.end(&self.name, Outcome::of(Err(error)));
     }
 }
 

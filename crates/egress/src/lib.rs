@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use self::{
+    calls::Watch,
     client::Parts,
     guard::{Lookup, Resolver, Unresolved},
     system::SystemProxy,
@@ -30,7 +31,7 @@ use self::{
 
 pub use self::{
     body::Body,
-    calls::{CallCount, Outcome},
+    calls::{Call, Observer, Outcome},
     client::{Client, Limits},
     error::{Cause, Error, Retry},
     gate::Gate,
@@ -60,6 +61,8 @@ pub struct Policy {
     pub gate: Option<Gate>,
     /// The `User-Agent` of requests that bring none.
     pub user_agent: String,
+    /// Who is told how each call ended, by every client and by [`Egress::connect`].
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for Policy {
@@ -72,6 +75,7 @@ impl Default for Policy {
             system_proxy: false,
             gate: None,
             user_agent: concat!("pipeline-controller/", env!("CARGO_PKG_VERSION")).to_owned(),
+            observer: None,
         }
     }
 }
@@ -87,7 +91,6 @@ struct Shared {
     extra_ca: Vec<reqwest::Certificate>,
     resolver: Resolver,
     system_proxy: Option<Arc<SystemProxy>>,
-    calls: Arc<calls::Calls>,
     /// In the order of their last use.
     clients: Mutex<Vec<(Identity, Client)>>,
 }
@@ -108,8 +111,7 @@ impl Egress {
     fn with_lookup(policy: Policy, extra_ca: Vec<reqwest::Certificate>, lookup: Lookup) -> Self {
         let resolver = Resolver { guard: Arc::new(policy.guard.clone()), lookup };
         let system_proxy = if policy.system_proxy { SystemProxy::read().map(Arc::new) } else { None };
-        let (calls, clients) = (Arc::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { policy, extra_ca, resolver, system_proxy, calls, clients }) }
+        Self { shared: Arc::new(Shared { policy, extra_ca, resolver, system_proxy, clients: Mutex::default() }) }
     }
 
     /// The client of `identity`, with [`Limits::default`]. The same identity gets the same connection pool again.
@@ -165,6 +167,7 @@ impl Egress {
     /// # Errors
     /// As [`Egress::resolve`] and [`Egress::may_call`], and [`Error::Connect`] if no address answers.
     pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Error> {
+        let watch = Watch::start(self.shared.policy.observer.as_ref());
         let connected = async {
             self.may_call(&format!("{host}:{port}"))?;
             let addresses = self.resolve(host, port).await?;
@@ -173,13 +176,8 @@ impl Egress {
             connected.map_err(|error| Error::Connect { peer: format!("{host}:{port}"), source: error.into() })
         };
         let connected = connected.await;
-        self.shared.calls.note(&format!("{host}:{port}"), Outcome::of(connected.as_ref().map(|_| None)));
+        watch.end(&format!("{host}:{port}"), Outcome::of(connected.as_ref().map(|_| None)));
         connected
-    }
-
-    /// How many calls ended how, for metrics: counted since the start, over all clients.
-    pub fn calls(&self) -> Vec<CallCount> {
-        self.shared.calls.counts()
     }
 }
 
@@ -219,7 +217,7 @@ impl Shared {
             allow_http: self.policy.allow_http,
             guard: Arc::clone(&self.resolver.guard),
             gate: self.policy.gate.clone(),
-            calls: Arc::clone(&self.calls),
+            observer: self.policy.observer.clone(),
         };
         if let Some(proxy) = &identity.proxy {
             let via = error::peer(&proxy.url);

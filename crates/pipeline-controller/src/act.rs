@@ -3,12 +3,14 @@
 use futures::future::join_all;
 use kube::ResourceExt;
 use pipeline_api::Pipeline;
+use tracing::Instrument as _;
 
 use crate::context::Context;
 use crate::leader::{Leader, NotLeading};
 use crate::outcome::{Done, Failure, Next, Outcome};
 use crate::plan::{Effect, Plan, Withdrawal};
 use crate::strategies::secrets::{self, Secrets};
+use crate::telemetry::trace;
 
 /// Carries all effects and withdrawals of `plan` out at the same time, as `leader` allows it: when each begins, and, by the gate of
 /// what calls others, before each of its requests.
@@ -25,11 +27,11 @@ pub(crate) async fn act(
 ) -> Result<Vec<Outcome>, NotLeading> {
     let effects = join_all(plan.effects.iter().map(async |effect| {
         leader.check()?;
-        Ok(perform(ctx, pipeline, effect).await)
+        Ok(perform(ctx, pipeline, effect).instrument(trace::effect(pipeline, effect)).await)
     }));
     let withdrawals = join_all(plan.withdrawals.iter().map(async |withdrawal| {
         leader.check()?;
-        Ok(withdraw(ctx, pipeline, withdrawal).await)
+        Ok(withdraw(ctx, pipeline, withdrawal).instrument(trace::withdrawal(pipeline, withdrawal)).await)
     }));
     let (effects, withdrawals) = futures::join!(effects, withdrawals);
     effects.into_iter().chain(withdrawals).collect()
@@ -46,6 +48,7 @@ async fn perform(ctx: &Context, pipeline: &Pipeline, effect: &Effect) -> Outcome
     let began = ctx.now();
     let result = ctx.strategies.run(pipeline, effect, &secrets, began).await;
     ctx.looks.note(pipeline, &environment, began);
+    ctx.metrics.attempted(&effect.strategy, &result);
     Outcome { environment, result, secret_version: secrets.version() }
 }
 

@@ -2,18 +2,20 @@
 
 mod election;
 mod git;
+mod telemetry;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser};
 use egress::IpNet;
 use promote_pr::edit::Limits;
 use url::Url;
 
 pub use self::election::ElectionArgs;
 pub use self::git::GitArgs;
+pub use self::telemetry::{LogEncoding, LogLevel, MetricsAddress, TelemetryArgs};
 
 /// Promotes applications from one environment to the next, as Pipeline objects say.
 #[derive(Parser, Clone, Debug)]
@@ -116,13 +118,8 @@ pub struct Args {
     #[command(flatten)]
     pub edit: EditLimits,
 
-    /// Least severe messages that are logged
-    #[arg(long, env = "PIPELINE_CONTROLLER_LOG_LEVEL", default_value = "info", value_enum, value_name = "LEVEL")]
-    pub log_level: LogLevel,
-
-    /// Form of the log
-    #[arg(long, env = "PIPELINE_CONTROLLER_LOG_ENCODING", default_value = "json", value_enum, value_name = "FORM")]
-    pub log_encoding: LogEncoding,
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
 }
 
 /// Bounds of editing; what goes beyond one is left alone and told, by the promotion's message where it matters.
@@ -150,25 +147,6 @@ impl EditLimits {
     pub fn limits(self) -> Limits {
         Limits { file_bytes: self.file_bytes, depth: self.depth, files: self.files, edits: self.edits }
     }
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    Trace,
-    Debug,
-    Info,
-    #[value(alias = "warning")]
-    Warn,
-    Error,
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogEncoding {
-    /// One JSON object a line
-    Json,
-    /// Text for people; the Go controller's name for it
-    #[value(alias = "text")]
-    Console,
 }
 
 /// An address to listen on as Go writes it: without a host, every address of the machine.

@@ -11,10 +11,12 @@ use pipeline_api::metadata::TOLD_AT;
 
 use crate::claims::Claims;
 use crate::leader::Leader;
+use crate::metrics::Metrics;
 use crate::notifications::Notifications;
 use crate::observe::applications::Applications;
 use crate::policy::Policy;
 use crate::strategies::Strategies;
+use crate::telemetry::trace::Traces;
 
 pub(crate) struct Context {
     pub client: Client,
@@ -26,6 +28,8 @@ pub(crate) struct Context {
     pub policy: Policy,
     pub looks: Looks,
     pub leader: Leader,
+    pub metrics: Arc<Metrics>,
+    pub traces: Traces,
 }
 
 impl Context {
@@ -33,6 +37,7 @@ impl Context {
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         self.looks.forget(namespace, name);
         self.applications.unfollow(namespace, name);
+        self.metrics.forget(namespace, name);
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one clock of reconciling; everything pure is handed its time")]

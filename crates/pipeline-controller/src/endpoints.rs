@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::hooks::Hooks;
+use crate::metrics::{self, Metrics};
 use crate::wake::Wake;
 
 mod approval;
@@ -70,6 +71,7 @@ pub(crate) struct Endpoints {
     pub legacy: Legacy,
     /// The approvals of the last ten minutes.
     pub seen: Arc<Seen>,
+    pub metrics: Arc<Metrics>,
 }
 
 fn router(endpoints: Endpoints) -> Router {
@@ -87,13 +89,14 @@ fn router(endpoints: Endpoints) -> Router {
 /// Serves until `stop`, and then lets those who are being answered finish.
 pub(crate) async fn serve(listener: TcpListener, endpoints: Endpoints, stop: CancellationToken) {
     let limiter = Arc::new(Limiter::new(endpoints.rate));
+    let metrics = Arc::clone(&endpoints.metrics);
     let router = router(endpoints);
     let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     let accept = async {
         while let Ok(permit) = Arc::clone(&free).acquire_owned().await {
             let (stream, peer) = accept(&listener).await;
-            let served = connection(stream, peer, router.clone(), Arc::clone(&limiter));
+            let served = connection(stream, peer, router.clone(), Arc::clone(&limiter), Arc::clone(&metrics));
             while connections.try_join_next().is_some() {}
             connections.spawn(async move {
                 served.await;
@@ -122,19 +125,18 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 }
 
 /// One request, for no caller has a second one at once.
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limiter: Arc<Limiter>) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limiter: Arc<Limiter>, metrics: Arc<Metrics>) {
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
         let (router, refused) = (router.clone(), limiter.refuses(peer.ip(), std::time::Instant::now()));
+        let metrics = Arc::clone(&metrics);
         async move {
-            if let Some(wait) = refused {
-                return Ok::<_, io::Error>(too_many(wait));
-            }
-            let answer = tokio::time::timeout(DEADLINE, router.oneshot(request.map(Body::new))).await;
-            Ok(match answer {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(never)) => match never {},
-                Err(_elapsed) => (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response(),
-            })
+            let endpoint = metrics::endpoint(request.uri().path());
+            let answer = match refused {
+                Some(wait) => too_many(wait),
+                None => answer(router, request.map(Body::new)).await,
+            };
+            metrics.answered(endpoint, answer.status());
+            Ok::<_, io::Error>(answer)
         }
     });
     let served = http1::Builder::new()
@@ -146,6 +148,14 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limiter
     // Whoever goes away, or stays away for too long, is told nothing.
     if let Ok(Err(error)) = tokio::time::timeout(HEADER_DEADLINE + DEADLINE + REFUSAL, served).await {
         tracing::debug!(%error, peer.ip = %peer.ip(), "a request was not answered");
+    }
+}
+
+async fn answer(router: Router, request: Request<Body>) -> Response {
+    match tokio::time::timeout(DEADLINE, router.oneshot(request)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(never)) => match never {},
+        Err(_elapsed) => (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response(),
     }
 }
 

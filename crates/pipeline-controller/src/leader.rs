@@ -16,6 +16,7 @@ use tower::retry::RetryLayer;
 use tower::{BoxError, Layer, Service};
 
 use crate::lease::Moment;
+use crate::metrics::ApiServer;
 
 /// Whether this process may act, which each effect and each write of a status is asked about right before it begins. Clones are the
 /// same one.
@@ -83,9 +84,10 @@ impl Leader {
     ///
     /// # Errors
     /// As [`Client::try_from`].
-    pub(crate) fn client(&self, mut config: Config) -> kube::Result<Client> {
+    pub(crate) fn client(&self, mut config: Config, counted: &ApiServer) -> kube::Result<Client> {
         config.default_retry = false;
         let stack = ClientBuilder::try_from(config)?
+            .with_layer(counted)
             .with_layer(&Fence(self.clone()))
             .with_layer(&BufferLayer::new(QUEUE))
             .with_layer(&RetryLayer::new(RetryPolicy::server_retry()));

@@ -37,6 +37,7 @@ mod causes;
 mod context;
 mod health;
 mod hooks;
+pub mod metrics;
 mod policy;
 mod start;
 mod telemetry;

@@ -2,6 +2,7 @@
 //!
 //! Telling never holds a reconcile: what cannot be sent in time is dropped, and stands in the log and as a Kubernetes Event.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::conclude::Transition;
+use crate::metrics::{Metrics, Notified};
 use crate::strategies::notification::{EventsReceiver, flux_event};
 
 /// Events that may wait to be sent.
@@ -19,40 +21,49 @@ const DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration:
 
 /// Where transitions are told; nowhere without an address.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Notifications(Option<mpsc::Sender<Value>>);
+pub(crate) struct Notifications(Option<Queue>);
+
+#[derive(Clone, Debug)]
+struct Queue {
+    events: mpsc::Sender<Value>,
+    metrics: Arc<Metrics>,
+}
 
 impl Notifications {
     /// Notifications to `receiver`, and the part that sends them until there are no more.
-    pub(crate) fn open(receiver: EventsReceiver) -> (Self, impl Future<Output = ()> + use<>) {
-        let (queue, mut waiting) = mpsc::channel::<Value>(QUEUE);
+    pub(crate) fn open(receiver: EventsReceiver, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + use<>) {
+        let (events, mut waiting) = mpsc::channel::<Value>(QUEUE);
+        let counted = Arc::clone(&metrics);
         let send = async move {
             while let Some(event) = waiting.recv().await {
-                deliver(&receiver, &event).await;
+                counted.notified(deliver(&receiver, &event).await);
             }
         };
-        (Self(Some(queue)), send)
+        (Self(Some(Queue { events, metrics })), send)
     }
 
     /// Tells a transition to `status`, unless too many others wait.
     pub(crate) fn tell(&self, pipeline: &Pipeline, status: &PipelineStatus, transition: &Transition, now: Timestamp) {
         let Some(queue) = &self.0 else { return };
-        if queue.try_send(event(pipeline, status, transition, now)).is_err() {
+        if queue.events.try_send(event(pipeline, status, transition, now)).is_err() {
+            queue.metrics.notified(Notified::Dropped);
             tracing::warn!(reason = transition.reason, "an event is not sent to --events-addr: too many wait");
         }
     }
 }
 
-async fn deliver(receiver: &EventsReceiver, event: &Value) {
+async fn deliver(receiver: &EventsReceiver, event: &Value) -> Notified {
     let mut why = String::new();
     for delay in DELAYS {
         tokio::time::sleep(delay).await;
         match receiver.send(event).await {
-            Ok(()) => return,
+            Ok(()) => return Notified::Sent,
             Err(error) => why = error,
         }
     }
     let reason = event.get("reason").and_then(|reason| reason.as_str());
     tracing::warn!(reason, "an event was not sent to --events-addr: {why}");
+    Notified::Failed
 }
 
 fn event(pipeline: &Pipeline, status: &PipelineStatus, transition: &Transition, now: Timestamp) -> Value {
@@ -125,12 +136,13 @@ mod tests {
         let (pipeline, transition) = opened();
         let status = pipeline.status.clone().unwrap();
         let address = "http://127.0.0.1:9/".parse().unwrap();
-        let (notifications, send) = Notifications::open(EventsReceiver::open(address, &Network::default()).unwrap());
+        let receiver = EventsReceiver::open(address, &Network::default()).unwrap();
+        let (notifications, send) = Notifications::open(receiver, Arc::default());
         // Nothing is sent, and all return at once: what is too much is dropped.
         for _ in 0..2 * QUEUE {
             notifications.tell(&pipeline, &status, &transition, NOW.parse().unwrap());
         }
-        let queue = notifications.0.unwrap();
+        let queue = notifications.0.unwrap().events;
         assert_eq!((queue.capacity(), queue.max_capacity()), (0, QUEUE));
         drop(send);
         Notifications::default().tell(&pipeline, &status, &transition, NOW.parse().unwrap());

@@ -11,15 +11,18 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use pipeline_api::Pipeline;
 use pipeline_api::metadata::FINALIZER;
+use tracing::Instrument as _;
 
 use crate::act::act;
 use crate::conclude::conclude;
 use crate::context::Context;
 use crate::decide::decide;
 use crate::leader::NotLeading;
+use crate::metrics::Ended;
 use crate::observe::followers::PipelineMeta;
 use crate::observe::observe;
 use crate::record::{self, record};
+use crate::telemetry::trace;
 
 /// What is not told in the Pipeline's status, because it could not be written or nobody got that far.
 #[derive(Debug, thiserror::Error)]
@@ -41,22 +44,35 @@ const DEADLINE: Duration = Duration::from_secs(600);
 
 /// Brings what is to what should be, one step; called again whenever something may have changed.
 pub(crate) async fn reconcile(meta: Arc<PipelineMeta>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let counted = ctx.metrics.reconcile(&meta.namespace().unwrap_or_default(), &meta.name_any());
     let step = tokio::time::timeout(DEADLINE, step(&meta, &ctx));
-    contained(async { step.await.unwrap_or(Err(Error::Deadline)) }).await
+    let ended = contained(async { step.await.unwrap_or(Err(Error::Deadline)) }).await;
+    counted.end(match &ended {
+        Ok(None) => Ended::Gone,
+        Ok(Some(requeue)) => Ended::Again(*requeue),
+        Err(Error::Panic(_)) => Ended::Panicked,
+        Err(Error::ApiServer(_) | Error::NotLeading(_) | Error::Deadline) => Ended::Failed,
+    });
+    Ok(ended?.map_or_else(Action::await_change, Action::requeue))
 }
 
-async fn step(meta: &PipelineMeta, ctx: &Context) -> Result<Action, Error> {
+/// When the Pipeline is to be looked at again; `None` if nothing is to be done before it changes.
+async fn step(meta: &PipelineMeta, ctx: &Context) -> Result<Option<Duration>, Error> {
     let Some(pipeline) = read(ctx, meta).await? else {
-        return Ok(Action::await_change());
+        return Ok(None);
     };
 
-    let observed = observe(ctx, &pipeline).await;
-    let plan = decide(&pipeline, &observed, &ctx.policy, ctx.now());
-    let outcomes = act(ctx, &ctx.leader, &pipeline, &plan).await?;
-    let report = conclude(&pipeline, &observed, &plan, outcomes, &ctx.policy, ctx.now());
-    record(ctx, &ctx.leader, &pipeline, &report).await?;
+    steps(ctx, &pipeline).instrument(trace::reconcile(&pipeline)).await.map(Some)
+}
 
-    Ok(Action::requeue(report.requeue))
+async fn steps(ctx: &Context, pipeline: &Pipeline) -> Result<Duration, Error> {
+    let observed = observe(ctx, pipeline).instrument(trace::observe()).await;
+    let plan = decide(pipeline, &observed, &ctx.policy, ctx.now());
+    let outcomes = act(ctx, &ctx.leader, pipeline, &plan).await?;
+    let report = conclude(pipeline, &observed, &plan, outcomes, &ctx.policy, ctx.now());
+    record(ctx, &ctx.leader, pipeline, &report).instrument(trace::record()).await?;
+
+    Ok(report.requeue)
 }
 
 /// The Pipeline as the API server has it now: deciding on a copy that is older than what was recorded last would repeat effects.

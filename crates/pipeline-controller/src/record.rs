@@ -8,7 +8,7 @@ use kube::runtime::events::{Event, EventType};
 use kube::{Api, Client, Resource, ResourceExt};
 use pipeline_api::conditions::{ConditionStatus, ConditionType, NewCondition, Reason, set_condition};
 use pipeline_api::metadata::{FINALIZER, TOLD_AT};
-use pipeline_api::{EventStatus, Pipeline, PipelineStatus, ReportStatus};
+use pipeline_api::{EventStatus, Pipeline, PipelineStatus, PromotionStatus, ReportStatus};
 use serde_json::{Value, json};
 
 use crate::conclude::{Report, Transition};
@@ -54,6 +54,9 @@ pub(crate) async fn record(ctx: &Context, leader: &Leader, pipeline: &Pipeline, 
             .await?;
         forget_heard(ctx, pipeline, report).await?;
     }
+    let now = ctx.now();
+    ctx.metrics.recorded(pipeline, &report.status, now);
+    ctx.traces.recorded(pipeline, &report.status, now);
     for transition in &report.transitions {
         tell(ctx, pipeline, &report.status, transition).await;
     }
@@ -198,6 +201,7 @@ pub(crate) async fn record_incomprehensible(ctx: &Context, metadata: &ObjectMeta
             NewCondition { type_, status, reason: Reason::InvalidSpec, message: message.clone(), observed_generation };
         set_condition(&mut conditions, new, ctx.now());
     }
+    ctx.metrics.incomprehensible(metadata.namespace.as_deref().unwrap_or_default(), &name, &conditions);
     let patch = json!({
         "apiVersion": Pipeline::api_version(&()),
         "kind": Pipeline::kind(&()),
@@ -213,11 +217,29 @@ pub(crate) async fn record_incomprehensible(ctx: &Context, metadata: &ObjectMeta
 
 async fn tell(ctx: &Context, pipeline: &Pipeline, status: &PipelineStatus, transition: &Transition) {
     let Transition { warning, reason, note, promotion } = transition;
-    let promotion = promotion.as_deref().unwrap_or_default();
+    let (namespace, name) = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
+    let of_it = |(_, record): &(_, &PromotionStatus)| Some(&record.id) == promotion.as_ref();
+    let mut promotions =
+        status.environments.iter().filter_map(|(name, status)| Some((name.as_str(), status.promotion.as_ref()?)));
+    let (environment, record) = promotions.find(of_it).unzip();
+    let (id, phase) = (promotion.as_deref(), record.map(|record| record.phase.as_str()));
+    macro_rules! log {
+        ($level:ident) => {
+            tracing::$level!(
+                reason,
+                promotion.id = id,
+                promotion.phase = phase,
+                pipeline.namespace = namespace,
+                pipeline.name = name,
+                environment,
+                "{note}"
+            )
+        };
+    }
     if *warning {
-        tracing::warn!(reason, promotion.id = promotion, "{note}");
+        log!(warn)
     } else {
-        tracing::info!(reason, promotion.id = promotion, "{note}");
+        log!(info)
     }
     ctx.notifications.tell(pipeline, status, transition, ctx.now());
     let event = Event {

@@ -1,5 +1,6 @@
 //! Starts the parts, and stops them.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use crate::everyone::Everyone;
 use crate::health::{self, Readiness};
 use crate::hooks::Hooks;
 use crate::leader::Leader;
+use crate::metrics::{ApiServer, Metrics};
 use crate::notifications::Notifications;
 use crate::observe::applications::Applications;
 use crate::observe::clusters::Clusters;
@@ -41,7 +43,8 @@ use crate::shard::Shard;
 use crate::start;
 use crate::strategies::notification::EventsReceiver;
 use crate::strategies::{Network, Strategies};
-use crate::telemetry;
+use crate::telemetry::trace::Traces;
+use crate::telemetry::{self, Telemetry};
 use crate::wake::Wake;
 
 /// Wake-ups that may wait for the controller's loop.
@@ -52,18 +55,23 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Runs the controller until it is told to stop by SIGTERM or SIGINT.
 pub fn run(args: Args) -> ExitCode {
-    telemetry::start(args.log_level, args.log_encoding);
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        tracing::debug!("a TLS provider was installed before");
-    }
+    // It fails only where one was installed before.
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "cannot start the runtime");
+            // There is no log yet.
+            writeln!(io::stderr(), "cannot start the runtime: {error}").ok();
             return ExitCode::FAILURE;
         }
     };
-    let served = runtime.block_on(serve(args));
+    let metrics = Arc::<Metrics>::default();
+    let own = Network { ca_file: args.ca_file.clone(), ..Network::default() };
+    let served = telemetry::start(&args.telemetry, &own, runtime.handle()).and_then(|telemetry| {
+        let served = runtime.block_on(serve(args, metrics, &telemetry));
+        telemetry.stop();
+        served
+    });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -75,20 +83,25 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
+async fn serve(args: Args, metrics: Arc<Metrics>, telemetry: &Telemetry) -> anyhow::Result<()> {
     start::check(&args)?;
     let stop = stop_on_signal()?;
     let config = start::config(&args).await?;
     let leader = if args.election.leader_elect { Leader::elected_later() } else { Leader::alone() };
+    metrics.set_concurrent(args.concurrent);
+    metrics.set_leader(&lease(&args), !args.election.leader_elect);
+    let counted = ApiServer::new(&metrics, &config.cluster_url);
     let clients = Clients {
-        any: Client::try_from(config.clone()).context("cannot make a client for the API server")?,
-        acting: leader.client(config.clone()).context("cannot make a client for the API server")?,
+        any: counted.client(config.clone()).context("cannot make a client for the API server")?,
+        acting: leader.client(config.clone(), &counted).context("cannot make a client for the API server")?,
     };
     let readiness = Readiness::default();
     // The probes are answered until the last running reconcile has ended.
     let ended = CancellationToken::new();
     let health =
         tokio::spawn(health::serve(args.health_probe_bind_address, readiness.clone(), ended.clone().cancelled_owned()));
+    let scraped =
+        telemetry::serve::open(args.telemetry.metrics_bind_address, &metrics, &telemetry.level, &ended).await?;
     let _ended = ended.drop_guard();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = args.namespace, "starting");
 
@@ -101,21 +114,22 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             return Ok(());
         };
         let network = start::network(&args, &clients.any, &config.cluster_url, &leader).await;
+        let network = Network { observer: Some(Arc::<Metrics>::clone(&metrics)), ..network };
         // What was done is told to the end; what is to be done is not begun by those who may not act.
         let telling = Network { gate: None, ..network.clone() };
         let events = |network: &Network| {
             let address = args.events_addr.clone().and_then(|address| address.0);
             address.map(|address| EventsReceiver::open(address, network)).transpose().context("--events-addr")
         };
-        let strategies = Strategies::open(options(&args), &network, events(&network)?)?;
+        let strategies = Strategies::open(options(&args, &metrics), &network, events(&network)?)?;
         let (notifications, sending) = match events(&telling)? {
             Some(receiver) => {
-                let (notifications, send) = Notifications::open(receiver);
+                let (notifications, send) = Notifications::open(receiver, Arc::clone(&metrics));
                 (notifications, Some(tokio::spawn(send)))
             }
             None => (Notifications::default(), None),
         };
-        let outbound = Outbound { strategies, notifications };
+        let outbound = Outbound { strategies, notifications, metrics, traces: telemetry.traces.clone() };
         control(pipelines, clients, leader, outbound, hooks, &args, readiness, &stop).await?;
         if let Some(sending) = sending
             && tokio::time::timeout(LAST_WORDS, sending).await.is_err()
@@ -130,6 +144,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             let served = result.context("the server of the probes died")?;
             served.with_context(|| format!("--health-probe-bind-address {}", args.health_probe_bind_address))?;
         }
+        result = scraped => result.context("--metrics-bind-address")?,
     }
     tracing::info!("stopped");
     Ok(())
@@ -139,6 +154,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 struct Outbound {
     strategies: Strategies,
     notifications: Notifications,
+    metrics: Arc<Metrics>,
+    traces: Traces,
 }
 
 /// By what it speaks to the API server.
@@ -157,7 +174,7 @@ async fn control(
     pipelines: Api<PipelineMeta>,
     clients: Clients,
     leader: Leader,
-    Outbound { strategies, notifications }: Outbound,
+    Outbound { strategies, notifications, metrics, traces }: Outbound,
     listener: TcpListener,
     args: &Args,
     readiness: Readiness,
@@ -184,6 +201,7 @@ async fn control(
         rate: Rate { requests: args.promotion_hook_rate_limit, interval: args.promotion_hook_rate_limit_interval },
         legacy: Legacy { codes: args.legacy_status_codes, approval: args.allow_legacy_approval },
         seen: Arc::default(),
+        metrics: Arc::clone(&metrics),
     };
     let remote = (args.remote_interval, !args.no_cross_namespace_refs);
     let clusters = Clusters::new(clients.any.clone(), strategies.egress.clone(), remote.0, remote.1);
@@ -197,7 +215,10 @@ async fn control(
         strategies,
         leader,
         client: clients.acting,
+        metrics,
+        traces,
     });
+    context.metrics.ask(&context);
     let config = watcher::Config { label_selector: args.election.selector().map(str::to_owned), ..Default::default() };
     let shard = args.election.shard;
     let changed = watcher(pipelines, config)
@@ -262,9 +283,13 @@ async fn lead(
             return Ok(());
         }
     }
+    context.metrics.set_leader(&lease(args), true);
     let all: Vec<_> = store.state().iter().map(|pipeline| ObjectRef::from_obj(pipeline.as_ref())).collect();
+    let (by_change, by_others) = (Arc::clone(&context), Arc::clone(&context));
+    let changed = changed.inspect_ok(move |pipeline| queued(&by_change, &ObjectRef::from_obj(pipeline)));
+    let woken = futures::stream::iter(all).chain(receive(woken)).inspect(move |pipeline| queued(&by_others, pipeline));
     let reconciles = Controller::for_stream(changed, store.clone())
-        .reconcile_on(futures::stream::iter(all).chain(receive(woken)))
+        .reconcile_on(woken)
         .with_config(controller::Config::default().concurrency(args.concurrent).debounce(Duration::from_millis(50)))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile, on_error, context)
@@ -288,6 +313,11 @@ fn election(client: &Client, leader: Leader, args: &Args) -> anyhow::Result<Opti
     let namespace = election::namespace(args.election.leader_election_namespace.as_deref())?;
     let name = args.election.lease_name(args.namespace.as_deref());
     Ok(Some(Election::new(client.clone(), namespace, name, terms, leader)))
+}
+
+/// By which this process leads; without an election, in name only.
+fn lease(args: &Args) -> String {
+    if args.election.leader_elect { args.election.lease_name(args.namespace.as_deref()) } else { MANAGER.to_owned() }
 }
 
 fn all_pipelines(client: &Client, args: &Args) -> Api<DynamicObject> {
@@ -318,6 +348,10 @@ fn forget_deleted(context: Arc<Context>) -> impl Fn(&watcher::Event<PipelineMeta
     }
 }
 
+fn queued(context: &Context, pipeline: &ObjectRef<PipelineMeta>) {
+    context.metrics.queued(pipeline.namespace.as_deref().unwrap_or_default(), &pipeline.name);
+}
+
 fn receive(
     mut woken: mpsc::Receiver<ObjectRef<PipelineMeta>>,
 ) -> impl Stream<Item = ObjectRef<PipelineMeta>> + Send + 'static {
@@ -325,9 +359,11 @@ fn receive(
 }
 
 /// How pull requests are made.
-fn options(args: &Args) -> promote_pr::Options {
+fn options(args: &Args, metrics: &Arc<Metrics>) -> promote_pr::Options {
     let mut options = args.git.options();
     options.edit = args.edit.limits();
+    options.trace = args.telemetry.otlp_endpoint.is_some();
+    options.observer = Some(Arc::<Metrics>::clone(metrics));
     options.git.file = options.edit.file_bytes.try_into().unwrap_or(u64::MAX);
     options
 }

@@ -122,6 +122,7 @@ pub(crate) async fn network(args: &Args, client: &Client, api_server: &Uri, lead
             api_server: addresses(client, api_server).await,
         },
         gate: Some(leader.gate()),
+        observer: None,
     }
 }
 

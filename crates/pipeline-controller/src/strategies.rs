@@ -1,10 +1,12 @@
 //! Carries one promotion out, by whichever strategy. Needs no cluster, so that the command line runs it too.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use egress::{Egress, Gate, Guard, Retry};
+use egress::{Client, Egress, Gate, Guard, Identity, IpNet, Retry};
 use jiff::Timestamp;
 use pipeline_api::Pipeline;
 use pipeline_api::normalized::Strategy;
@@ -38,6 +40,8 @@ pub struct Network {
     pub guard: Guard,
     /// Whether anybody may be called now; none: always.
     pub gate: Option<Gate>,
+    /// Who is told of every call.
+    pub observer: Option<Arc<dyn egress::Observer>>,
 }
 
 /// The strategies with what they share over all pipelines.
@@ -46,6 +50,8 @@ pub struct Strategies {
     pub promoter: Promoter,
     events: Option<EventsReceiver>,
     lanes: Lanes,
+    /// Whether receivers are told the trace of a promotion.
+    trace: bool,
 }
 
 impl Strategies {
@@ -61,11 +67,13 @@ impl Strategies {
             extra_ca: extra_ca(network)?,
             system_proxy: true,
             gate: network.gate.clone(),
+            observer: network.observer.clone(),
             ..egress::Policy::default()
         };
         let egress = Egress::new(policy).context("--ca-file")?;
+        let trace = options.trace;
         let promoter = Promoter::new(egress.clone(), options);
-        Ok(Self { egress, promoter, events, lanes: Lanes::default() })
+        Ok(Self { egress, promoter, events, lanes: Lanes::default(), trace })
     }
 
     /// Tries the promotion once at `now`.
@@ -86,9 +94,7 @@ impl Strategies {
                     };
                     pull_request::run(&self.promoter, pipeline, effect, spec, secrets.credentials.as_ref()).await
                 }
-                Strategy::Webhook(spec) => {
-                    webhook::run(&self.egress, &self.lanes, pipeline, effect, spec, secrets, now).await
-                }
+                Strategy::Webhook(spec) => webhook::run(self, pipeline, effect, spec, secrets, now).await,
                 Strategy::Notification => notification::run(self.events.as_ref(), pipeline, effect).await,
             }
         };
@@ -106,6 +112,24 @@ impl Strategies {
     ) -> Result<(), Failure> {
         in_time(pull_request::withdraw(&self.promoter, pipeline, withdrawal, credentials)).await
     }
+}
+
+/// A client for what the operator names by a flag: it may be at any address, within the cluster too, and plain http.
+///
+/// # Errors
+/// The operator's certificate authorities cannot be used.
+pub(crate) fn operators_client(network: &Network) -> anyhow::Result<Client> {
+    let everywhere = [IpNet::new(Ipv4Addr::UNSPECIFIED.into(), 0)?, IpNet::new(Ipv6Addr::UNSPECIFIED.into(), 0)?];
+    let policy = egress::Policy {
+        guard: Guard { allow: everywhere.into(), ..Guard::default() },
+        allow_http: true,
+        extra_ca: extra_ca(network)?,
+        system_proxy: true,
+        gate: network.gate.clone(),
+        observer: network.observer.clone(),
+        ..egress::Policy::default()
+    };
+    Ok(Egress::new(policy)?.client(&Identity::default())?)
 }
 
 /// The certificate authorities that the operator trusts beside the system's.

@@ -119,6 +119,7 @@ impl Network {
             allow_http: args.insecure_allow_http,
             guard: Guard { allow: args.egress_allow.clone(), deny: args.egress_deny.clone(), ..Guard::default() },
             gate: None,
+            observer: None,
         };
         let strategies = Strategies::open(promote_pr::Options::new(cache_dir), &allowed, None)?;
         let runtime = Builder::new_multi_thread().enable_all().build()?;

@@ -20,6 +20,9 @@ pub use self::template::{BodyTemplate, LinkTemplate, MessageTemplate, TemplateEr
 /// line of the pull request's body.
 const TRAILER: &str = "Promotion-Id";
 
+/// Names the promotion's trace in the same places, where there is one.
+const TRACE: &str = "Traceparent";
+
 const TITLE: &str = "Promote {{ namespace }}/{{ pipeline }} to {{ revision }} in {{ environment }}";
 
 const BODY: &str = include_str!("content/body.md");
@@ -43,6 +46,7 @@ pub(crate) fn commit_message(
     request: &Request,
     changes: &[FileChange],
     usual: Option<&MessageTemplate>,
+    trace: bool,
 ) -> Result<String, Error> {
     const SUBJECT: usize = 120;
     let changes = Changes::new(changes, Place::Message, usize::MAX);
@@ -53,15 +57,25 @@ pub(crate) fn commit_message(
         template::subject(&message)?;
         Ok(message)
     })?;
+    let message = match trace {
+        true => template::with_trailer(&message, &trace_trailer(request)),
+        false => message,
+    };
     Ok(template::with_trailer(&message, &trailer(request.key.id())))
 }
 
 /// The pull request's text, in Markdown.
-pub(crate) fn body(request: &Request, changes: &[FileChange], capabilities: Capabilities) -> Result<String, Error> {
+pub(crate) fn body(
+    request: &Request,
+    changes: &[FileChange],
+    capabilities: Capabilities,
+    trace: bool,
+) -> Result<String, Error> {
     let changes = Changes::new(changes, Place::Body, capabilities.body / 4 * 3);
     let facts = Facts::of_promotion(request, changes).with_title(&title(request, capabilities.title)?);
     let body = filled("body", request.templates.body.as_ref(), BODY, |template: BodyTemplate| template.fill(facts))?;
-    let end = format!("\n\n{}\n", trailer(request.key.id()));
+    let trace = if trace { format!("{}\n", trace_trailer(request)) } else { String::new() };
+    let end = format!("\n\n{trace}{}\n", trailer(request.key.id()));
     Ok(fit(body.trim(), capabilities.body.saturating_sub(length(&end))) + &end)
 }
 
@@ -114,6 +128,10 @@ pub(crate) fn is_of(text: &str, id: Uuid) -> bool {
 pub(crate) fn is_of_some_promotion(text: &str) -> bool {
     let id = |line: &str| line.trim().strip_prefix(TRAILER)?.strip_prefix(": ")?.parse::<Uuid>().ok();
     text.lines().any(|line| id(line).is_some())
+}
+
+fn trace_trailer(request: &Request) -> String {
+    format!("{TRACE}: {}", request.key.traceparent())
 }
 
 fn trailer(id: Uuid) -> String {

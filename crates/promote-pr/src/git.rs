@@ -29,10 +29,12 @@ mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use egress::Egress;
 use jiff::Timestamp;
 use secrecy::SecretString;
+use tracing::Instrument as _;
 
 use self::cache::{Cache, Store};
 use self::link::Link;
@@ -42,6 +44,7 @@ use self::session::Session;
 use self::snapshot::object_id;
 use self::ssh::Connections;
 use crate::names::{BranchName, CommitId, RepoUrl, TreeId};
+use crate::observer::{GitAction, GitOperation, Observer};
 
 pub use self::author::Author;
 pub use self::error::{Cause, Error};
@@ -60,6 +63,7 @@ pub struct Git {
     cache: Arc<Cache>,
     connections: Arc<Connections>,
     limits: Limits,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// A repository and who reads and writes it.
@@ -136,7 +140,12 @@ impl Git {
     pub fn new(egress: Egress, cache_dir: impl Into<PathBuf>, limits: Limits) -> Self {
         let cache = Arc::new(Cache::new(cache_dir.into(), limits.cache.clone()));
         let connections = Arc::new(Connections::new(egress.clone()));
-        Self { egress, cache, connections, limits }
+        Self { egress, cache, connections, limits, observer: None }
+    }
+
+    /// The same client, whose operations `observer` is told of.
+    pub fn observed(self, observer: Option<Arc<dyn Observer>>) -> Self {
+        Self { observer, ..self }
     }
 
     /// Fetches the tip of `branch`, and only what the cache lacks of it.
@@ -222,7 +231,7 @@ impl Git {
         let files = commit::owned(change.files);
         let description = commit::Description::of(&change);
         let (branch, old) = (head.clone(), expected_old.map(|id| object_id(id.as_bytes())));
-        self.run(&Arc::clone(&link), std::future::ready(()), move |operation, ()| {
+        self.run(&Arc::clone(&link), GitAction::Push, std::future::ready(()), move |operation, ()| {
             let turn = operation.wait(operation::turn());
             let commit = commit::Edit::new(&snapshot, &files)?.commit(&description)?;
             drop(turn);
@@ -242,7 +251,7 @@ impl Git {
     pub async fn refs(&self, remote: &Remote, prefix: &str) -> Result<Vec<(BranchName, CommitId)>, Error> {
         let link = self.link(remote)?;
         let prefix = prefix.to_owned();
-        self.run(&Arc::clone(&link), std::future::ready(()), move |operation, ()| {
+        self.run(&Arc::clone(&link), GitAction::List, std::future::ready(()), move |operation, ()| {
             let (_session, refs) = Session::list(&link, operation, &[&format!("refs/heads/{prefix}")])?;
             Ok(fetch::branches(&refs, &prefix))
         })
@@ -264,7 +273,7 @@ impl Git {
     ) -> Result<Deleted, Error> {
         let link = self.link(remote)?;
         let update = Update { branch: branch.clone(), old: Some(object_id(expected_old.as_bytes())), new: None };
-        self.run(&Arc::clone(&link), std::future::ready(()), move |operation, ()| {
+        self.run(&Arc::clone(&link), GitAction::Push, std::future::ready(()), move |operation, ()| {
             Ok(match push::push(&link, operation, &update)? {
                 Outcome::Done | Outcome::Stale(None) => Deleted::Done,
                 Outcome::Stale(Some(actual)) => Deleted::Stale { actual: commit::commit_id(actual) },
@@ -289,7 +298,8 @@ impl Git {
         let (cache, repository) = (Arc::clone(&self.cache), self.cache.repository(&link.cache_key));
         let ask = repository.queue.join(branch.clone(), list);
         let (waited, link) = (Arc::clone(&repository), Arc::clone(link));
-        self.run(&Arc::clone(&link), async move { waited.lock().await }, move |operation, mut entry| {
+        let turn = async move { waited.lock().await };
+        self.run(&Arc::clone(&link), GitAction::Fetch, turn, move |operation, mut entry| {
             let answer = fetch::fetch(&mut entry, &repository.queue, &ask, &link, operation);
             cache.evict(&mut entry);
             drop(entry);
@@ -301,10 +311,31 @@ impl Git {
     async fn run<P: Send + 'static, T: Send + 'static>(
         &self,
         link: &Link,
+        action: GitAction,
         prepare: impl Future<Output = P>,
         work: impl FnOnce(&Arc<operation::Operation>, P) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        operation::run(&link.url, self.limits.deadline, prepare, work).await
+        let (url, observer, began) = (link.url.clone(), self.observer.clone(), Instant::now());
+        let span = tracing::debug_span!("git", action = action.as_str(), server.address = url.host());
+        let waiting = span.clone();
+        let all = operation::run(&link.url, self.limits.deadline, prepare, move |operation, prepared| {
+            let result = span.in_scope(|| work(operation, prepared));
+            if let Some(observer) = observer {
+                let traffic = operation.traffic();
+                observer.git(&GitOperation {
+                    host: &url.host_and_port(),
+                    ssh: url.as_url().scheme() == "ssh",
+                    action,
+                    done: result.is_ok(),
+                    elapsed: began.elapsed(),
+                    sent: traffic.sent(),
+                    received: traffic.received(),
+                    cache: traffic.cache(),
+                });
+            }
+            result
+        });
+        all.instrument(waiting).await
     }
 }
 

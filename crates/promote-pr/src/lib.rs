@@ -9,6 +9,7 @@ pub mod value;
 
 mod content;
 mod error;
+mod observer;
 mod promoter;
 mod request;
 
@@ -16,6 +17,7 @@ pub use content::{BodyTemplate, LinkTemplate, MessageTemplate, TemplateError, Ti
 pub use error::{Call, Error};
 pub use git::SshIdentity;
 pub use names::{BranchName, CommitId, RepoUrl};
+pub use observer::{CacheUse, GitAction, GitOperation, Observer, Quota, Turn};
 pub use promoter::{Options, Promoter};
 pub use request::{
     Attributes, Credentials, FileChange, GitHubApp, Installation, Key, Links, MergePolicy, Promotion, Request, State,

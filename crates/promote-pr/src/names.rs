@@ -53,6 +53,11 @@ impl RepoUrl {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// The host, and the port unless it is the scheme's own.
+    pub fn host_and_port(&self) -> String {
+        self.0.port().map_or_else(|| self.host().to_owned(), |port| format!("{}:{port}", self.host()))
+    }
+
     /// The path before the last segment, and the last segment without `.git`, both still percent-encoded.
     ///
     /// The owner has several segments on a host with nested groups, or on one that lives under a sub-path. `None` when

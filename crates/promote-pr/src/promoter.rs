@@ -7,6 +7,7 @@ mod work;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use egress::Egress;
 use tracing::info;
@@ -16,6 +17,7 @@ use crate::error::Error;
 use crate::git::{self, Author, Change, Deleted, Git, Pushed, Snapshot};
 use crate::host::{self, Accounts, Apps, Providers, PullRequest, PullRequestState};
 use crate::names::{BranchName, CommitId};
+use crate::observer::{Observer, Quota};
 use crate::request::{Credentials, FileChange, Promotion, Request, State, Withdrawn};
 use crate::{content, edit};
 
@@ -42,6 +44,10 @@ pub struct Options {
     pub git: git::Limits,
     /// Bounds of editing.
     pub edit: edit::Limits,
+    /// Whether commits and pull requests name the [trace](crate::Key::traceparent) of their promotion.
+    pub trace: bool,
+    /// Who is told what promotions cost.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Options {
@@ -58,6 +64,8 @@ impl Options {
             api: egress::Limits::default(),
             git: git::Limits::default(),
             edit: edit::Limits::default(),
+            trace: false,
+            observer: None,
         }
     }
 }
@@ -92,16 +100,22 @@ pub struct Promoter {
 impl Promoter {
     /// A promoter that reaches repositories and hosts through `egress`. Nothing is read or written yet.
     pub fn new(egress: Egress, options: Options) -> Self {
-        let git = Git::new(egress.clone(), &options.cache_dir, options.git.clone());
+        let git = Git::new(egress.clone(), &options.cache_dir, options.git.clone()).observed(options.observer.clone());
+        let accounts = Accounts::new(options.observer.clone());
         Self {
             egress,
             git,
             providers: Providers::default(),
             options,
-            accounts: Accounts::default(),
+            accounts,
             apps: Apps::default(),
             settled: Settled::default(),
         }
+    }
+
+    /// What hosts told last about the requests that each credential may still send, for metrics.
+    pub fn quotas(&self) -> Vec<Quota> {
+        self.accounts.quotas()
     }
 
     /// Brings the promotion to its pull request, or follows the pull request that is there.
@@ -207,7 +221,7 @@ impl Promoter {
         if !named {
             let snapshot = self.git.fetch(&work.remote, &work.request.base).await?;
             let changes = files::changes(&self.edit(work.request, &snapshot).await?);
-            pull.body = content::body(work.request, &changes, limits)?;
+            pull.body = content::body(work.request, &changes, limits, work.trace)?;
         }
         work.host.update(pull, &title, &pull.body).await?;
         pull.title = title;
@@ -305,7 +319,7 @@ impl Promoter {
             }
             Some(old) => Some(old.id),
         };
-        let message = content::commit_message(work.request, changes, self.options.message.as_ref())?;
+        let message = content::commit_message(work.request, changes, self.options.message.as_ref(), work.trace)?;
         #[expect(clippy::disallowed_methods, reason = "a commit carries the time at which it is made")]
         let when = jiff::Timestamp::now();
         let change = Change {
@@ -381,6 +395,7 @@ impl Promoter {
             head: request.key.branch(),
             prefix: request.key.branch_prefix(),
             id: request.key.id(),
+            trace: self.options.trace,
         })
     }
 }

@@ -160,6 +160,14 @@ impl Key {
         Uuid::new_v5(&NAMESPACE, name.as_bytes())
     }
 
+    /// The promotion's trace, as [W3C's `traceparent`](https://www.w3.org/TR/trace-context/#traceparent-header), sampled: the
+    /// trace has the promotion's [id](Key::id), and its first span the second half of it.
+    pub fn traceparent(&self) -> String {
+        let id = self.id();
+        let (_, span) = id.as_u64_pair();
+        format!("00-{}-{span:016x}-01", id.simple())
+    }
+
     /// The head branch: `promotion/<namespace>/<pipeline>/<environment>/<revision slug>-<8 hex digits of the id>`.
     ///
     /// Valid by [git-check-ref-format] and at most 244 bytes long, whatever the key holds.

@@ -23,6 +23,7 @@ use crate::root;
 const HANDS: usize = 48;
 const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "prod"];
 const PAGE: u32 = 500;
+const SCRAPES: usize = 21;
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(clap::Args)]
@@ -57,7 +58,8 @@ async fn round(program: &Path, pipelines: usize, args: &Args) -> anyhow::Result<
     println!("  made in {:.1?}", started.elapsed());
 
     let folder = tempfile::tempdir()?;
-    let (controller, first_pass) = stage.first_pass(program, &bed, folder.path(), pipelines).await?;
+    let metrics = format!("127.0.0.1:{}", testbed::ports::free()?);
+    let (controller, first_pass) = stage.first_pass(program, &bed, folder.path(), pipelines, &metrics).await?;
     println!("  first pass: {first_pass:.2?}");
 
     // What was allocated for the first pass is given back within a moment.
@@ -73,6 +75,7 @@ async fn round(program: &Path, pipelines: usize, args: &Args) -> anyhow::Result<
         resident(controller.pid())? / 1_000_000,
         busy * 100.0
     );
+    println!("  {}", scrape(&metrics).await?);
 
     let mut times = Vec::new();
     for n in 0..args.promotions.min(pipelines) {
@@ -168,8 +171,10 @@ impl Stage {
         bed: &Testbed,
         folder: &Path,
         pipelines: usize,
+        metrics: &str,
     ) -> anyhow::Result<(Process, Duration)> {
-        let command = command(program, bed, &folder.join("cache"), testbed::ports::free()?)?;
+        let mut command = command(program, bed, &folder.join("cache"), testbed::ports::free()?)?;
+        command.args(["--metrics-bind-address", metrics]);
         let started = Instant::now();
         let mut controller = Process::start(&command, &folder.join("controller.log"))?;
         let first_pass = self.seen(&mut [&mut controller], pipelines, started).await?;
@@ -234,6 +239,26 @@ impl Stage {
     }
 }
 
+/// What a scrape costs whoever waits for it: the median of some.
+async fn scrape(address: &str) -> anyhow::Result<String> {
+    let policy = egress::Policy {
+        guard: egress::Guard { allow: vec!["127.0.0.0/8".parse()?], ..egress::Guard::default() },
+        allow_http: true,
+        ..egress::Policy::default()
+    };
+    let client = egress::Egress::new(policy)?.client(&egress::Identity::default())?;
+    let (mut times, mut text) = (Vec::new(), String::new());
+    for _ in 0..SCRAPES {
+        let request = http::Request::get(format!("http://{address}/metrics")).body(bytes::Bytes::new())?;
+        let began = Instant::now();
+        let answer = client.send(request).await?;
+        times.push(began.elapsed());
+        text = String::from_utf8(answer.into_body().into())?;
+    }
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    Ok(format!("scrape: {}, {} bytes, {series} series", Times::from(times), text.len()))
+}
+
 fn name(n: usize) -> String {
     format!("app-{n}")
 }
@@ -251,7 +276,7 @@ pub(super) fn command(program: &Path, bed: &Testbed, cache: &Path, health: u16) 
     command.arg("--ca-file").arg(bed.ca.certificate_path()).arg("--cache-dir").arg(cache);
     command.args(["--health-probe-bind-address", &format!("127.0.0.1:{health}")]);
     command.args(["--promotion-hook-bind-address", &format!("127.0.0.1:{}", testbed::ports::free()?)]);
-    command.args(["--egress-allow", "127.0.0.0/8"]);
+    command.args(["--egress-allow", "127.0.0.0/8", "--metrics-bind-address", "0"]);
     Ok(command)
 }
 

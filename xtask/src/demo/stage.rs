@@ -56,7 +56,7 @@ impl Stage {
             .arg(bed.ca.certificate_path())
             .arg("--cache-dir")
             .arg(folder.path().join("cache"))
-            .args(["--health-probe-bind-address", &format!("127.0.0.1:{port}")])
+            .args(["--health-probe-bind-address", &format!("127.0.0.1:{port}"), "--metrics-bind-address", "0"])
             .args(["--promotion-hook-bind-address", &format!("127.0.0.1:{}", testbed::ports::free()?)])
             .args(["--egress-allow", "127.0.0.0/8", "--pull-request-interval", "1s", "--log-encoding", "console"]);
         let mut controller = Process::start(&command, &log)?;

@@ -91,6 +91,7 @@ impl World {
             rate: Rate { requests: 1000, interval: Duration::from_secs(30) },
             legacy: Legacy::default(),
             seen: Arc::default(),
+            metrics: Arc::default(),
         };
         Self { held, endpoints, woken }
     }

@@ -31,7 +31,16 @@ fn endpoints(rate: Rate) -> (Endpoints, Arc<Mutex<Vec<String>>>, Woken) {
     let (wake, woken) = fake::waking(client.clone(), Leader::alone());
     let hooks = Arc::new(Hooks::new(crate::context::Looks::default()));
     (
-        Endpoints { client, namespace: None, hooks, wake, rate, legacy: Legacy::default(), seen: Arc::default() },
+        Endpoints {
+            client,
+            namespace: None,
+            hooks,
+            wake,
+            rate,
+            legacy: Legacy::default(),
+            seen: Arc::default(),
+            metrics: Arc::default(),
+        },
         asked,
         woken,
     )

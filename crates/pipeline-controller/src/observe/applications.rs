@@ -162,6 +162,16 @@ impl Applications {
         Running { cache, task }
     }
 
+    /// The state of every watch, and whether it is of another cluster.
+    pub(crate) fn watches(&self) -> Vec<(bool, &'static str)> {
+        self.lock().caches.iter().map(|(source, running)| (source.cluster.is_some(), running.cache.state())).collect()
+    }
+
+    /// The state of every connection to another cluster.
+    pub(crate) fn connections(&self) -> Vec<&'static str> {
+        self.clusters.connections()
+    }
+
     /// How many caches there are.
     #[cfg(test)]
     pub(crate) fn caches(&self) -> usize {

@@ -98,6 +98,16 @@ impl Cache {
         }
     }
 
+    /// How the watch is, for metrics.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.known.borrow().state {
+            State::Starting => "starting",
+            State::Watched => "watched",
+            State::Polled => "polled",
+            State::Failing(_) => "failing",
+        }
+    }
+
     /// From now on, `follower` is woken when the application changes.
     pub(crate) fn follow(&self, name: Name, follower: Follower) {
         if self.followers.add(name, follower) {

@@ -125,6 +125,17 @@ impl Clusters {
         keeper
     }
 
+    /// The state of the connection to each cluster that somebody needs, for metrics.
+    pub(crate) fn connections(&self) -> Vec<&'static str> {
+        let keepers: Vec<_> = self.keepers().values().filter_map(Weak::upgrade).collect();
+        let state = |keeper: &Arc<Keeper>| match *keeper.connection.borrow() {
+            Connection::Pending => "pending",
+            Connection::Up(_) => "connected",
+            Connection::Down(_) => "down",
+        };
+        keepers.iter().map(state).collect()
+    }
+
     /// How many clusters are connected.
     #[cfg(test)]
     pub(crate) fn connected(&self) -> usize {

@@ -1,10 +1,9 @@
 //! From a Pipeline to a Flux event, for notification-controller to pass on: `strategy.notification` of the first
 //! pipeline-controller.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use egress::{Client, Egress, Guard, Identity, IpNet, Limits};
+use egress::{Client, Limits};
 use http::{Request, header};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -12,7 +11,7 @@ use pipeline_api::Pipeline;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::{Network, extra_ca, refused};
+use super::{Network, operators_client, refused};
 use crate::causes::explain;
 use crate::key;
 use crate::outcome::{Done, Failure, Next};
@@ -35,16 +34,7 @@ impl EventsReceiver {
     /// # Errors
     /// The operator's certificate authorities cannot be used.
     pub fn open(address: Url, network: &Network) -> anyhow::Result<Self> {
-        let everywhere = [IpNet::new(Ipv4Addr::UNSPECIFIED.into(), 0)?, IpNet::new(Ipv6Addr::UNSPECIFIED.into(), 0)?];
-        let policy = egress::Policy {
-            guard: Guard { allow: everywhere.into(), ..Guard::default() },
-            allow_http: true,
-            extra_ca: extra_ca(network)?,
-            system_proxy: true,
-            gate: network.gate.clone(),
-            ..egress::Policy::default()
-        };
-        let client = Egress::new(policy)?.client(&Identity::default())?;
+        let client = operators_client(network)?;
         Ok(Self { client: client.with_limits(Limits { deadline: DEADLINE, body: 64 << 10 }), address })
     }
 

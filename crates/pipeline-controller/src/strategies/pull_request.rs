@@ -192,7 +192,7 @@ pub fn credentials(secret: Option<&SecretValues>) -> Result<Credentials, Failure
     })
 }
 
-fn provider(provider: Provider) -> host::Provider {
+pub(crate) fn provider(provider: Provider) -> host::Provider {
     match provider {
         Provider::GitHub => host::Provider::GitHub,
         Provider::GitLab => host::Provider::GitLab,

@@ -1,6 +1,7 @@
 //! From a Pipeline to a webhook.
 
-use egress::{Egress, Identity, Retry};
+use egress::{Identity, Retry};
+use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use pipeline_api::normalized::Webhook;
@@ -9,9 +10,8 @@ use pipeline_secrets::{SecretValues, WebhookCredentials};
 use promote_webhook::{Delivery, Event, Format, Keys, deliver, schedule};
 use uuid::Uuid;
 
-use super::lanes::Lanes;
-use super::refused;
 use super::secrets::Secrets;
+use super::{Strategies, refused};
 use crate::causes::explain;
 use crate::key;
 use crate::outcome::{Done, Failure, Next};
@@ -19,8 +19,7 @@ use crate::plan::Effect;
 
 /// Sends the promotion's event, once.
 pub(super) async fn run(
-    egress: &Egress,
-    lanes: &Lanes,
+    Strategies { egress, lanes, trace, .. }: &Strategies,
     pipeline: &Pipeline,
     effect: &Effect,
     spec: &Webhook,
@@ -35,7 +34,11 @@ pub(super) async fn run(
         .map_err(|error| refused(explain(&error), Next::Never))?;
     let identity = identity(credentials.as_ref(), secrets).map_err(|error| refused(explain(&error), Next::Never))?;
     let client = egress.client(&identity).map_err(|error| refused(explain(&error), Next::Never))?;
-    let delivery = delivery(pipeline, effect, spec, credentials)?;
+    let mut delivery = delivery(pipeline, effect, spec, credentials)?;
+    if *trace && let Some(parent) = traceparent(pipeline, effect) {
+        // In front of those of the Secret, which win.
+        delivery.headers.insert(0, parent);
+    }
     let Some(_place) = lanes.enter(&delivery.url).await else {
         return Err(refused("the receiver is busy with other promotions", Next::Turn));
     };
@@ -47,6 +50,12 @@ pub(super) async fn run(
             nothing_matched: false,
         }),
     }
+}
+
+/// The promotion's trace, for the receiver to go on with.
+fn traceparent(pipeline: &Pipeline, effect: &Effect) -> Option<(HeaderName, HeaderValue)> {
+    let key = key::of(pipeline, &effect.environment, &effect.revision, effect.sequence);
+    Some((HeaderName::from_static("traceparent"), HeaderValue::try_from(key.traceparent()).ok()?))
 }
 
 /// As whom the receiver is called: the Secrets that hold one thing alone win over the one that holds all.

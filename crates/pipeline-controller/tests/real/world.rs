@@ -110,7 +110,7 @@ impl World {
             .arg(self.folder.path().join(name))
             .args(["--egress-allow", "127.0.0.0/8"])
             .args(["--promotion-hook-bind-address", &format!("127.0.0.1:{hooks}")])
-            .args(["--health-probe-bind-address", &format!("127.0.0.1:{port}")])
+            .args(["--health-probe-bind-address", &format!("127.0.0.1:{port}"), "--metrics-bind-address", "0"])
             .args([
                 "--pull-request-interval",
                 "1s",

@@ -67,7 +67,7 @@ fn the_usual_promotion() {
     let changes =
         [change("apps/prod/podinfo.yaml", 12, "6.2.0", "6.3.0"), change("apps/prod/redis.yaml", 4, "", "6.3.0")];
     assert_snapshot!(title(&request, LIMITS.title).unwrap(), @"Promote default/podinfo to 6.3.0 in prod");
-    assert_snapshot!(commit_message(&request, &changes, None).unwrap(), @"
+    assert_snapshot!(commit_message(&request, &changes, None, false).unwrap(), @"
     Promote default/podinfo to 6.3.0 in prod
 
     - apps/prod/podinfo.yaml:12: 6.2.0 -> 6.3.0
@@ -75,7 +75,7 @@ fn the_usual_promotion() {
 
     Promotion-Id: 1a9e7245-9825-547f-9844-96773476cc81
     ");
-    assert_snapshot!(body(&request, &changes, LIMITS).unwrap(), @"
+    assert_snapshot!(body(&request, &changes, LIMITS, false).unwrap(), @"
     Promotes `default/podinfo` from `dev` to `prod` at revision `6.3.0`.
 
     | File | Line | Old | New |
@@ -100,7 +100,7 @@ fn links_and_the_revision_before() {
         pipeline: Some("https://ui.example.com/pipelines/(podinfo)?a=<b>".parse().unwrap()),
         previous: Some("https://git.example.com/fleet/config/pulls/6".parse().unwrap()),
     };
-    assert_snapshot!(body(&request, &[], LIMITS).unwrap(), @"
+    assert_snapshot!(body(&request, &[], LIMITS, false).unwrap(), @"
     Promotes `default/podinfo` to `prod`: `6.2.0` → `6.3.0`.
 
     - [Source of this revision](https://github.com/org/app/releases/6.3.0)
@@ -125,14 +125,14 @@ fn templates_of_ones_own() {
     };
     let changes = [change("a.yaml", 12, "6.2.0", "@joe"), change("b.yaml", 4, "", "6.3.0")];
     assert_snapshot!(title(&request, 255).unwrap(), @"[prod] v6.3.0");
-    assert_snapshot!(body(&request, &changes, LIMITS).unwrap().replace('\u{200b}', "·"), @"
+    assert_snapshot!(body(&request, &changes, LIMITS, false).unwrap().replace('\u{200b}', "·"), @"
     ## [prod] v6.3.0
     - [ ] `@·joe`, 12
     - [ ] `6.3.0`, 4
 
     Promotion-Id: c335cd50-9077-5b26-8d8b-2fc78fc0ac79
     ");
-    assert_snapshot!(commit_message(&request, &changes, None).unwrap().replace('\u{200b}', "·"), @"
+    assert_snapshot!(commit_message(&request, &changes, None, false).unwrap().replace('\u{200b}', "·"), @"
     chore: [prod] v6.3.0
 
     - a.yaml:12: 6.2.0 -> @·joe
@@ -153,9 +153,9 @@ fn its_own_texts_are_recognised() {
     let request = request("6.3.0");
     let id = request.key.id();
     let texts = [
-        commit_message(&request, &[], None).unwrap(),
-        body(&request, &[], LIMITS).unwrap(),
-        body(&request, &[], LIMITS).unwrap().replace('\n', "\r\n"),
+        commit_message(&request, &[], None, false).unwrap(),
+        body(&request, &[], LIMITS, false).unwrap(),
+        body(&request, &[], LIMITS, false).unwrap().replace('\n', "\r\n"),
     ];
     for text in texts {
         assert!(is_of(&text, id));
@@ -176,13 +176,13 @@ fn titles_fit() {
 fn long_lists_are_cut() {
     let request = request("2");
     let changes: Vec<_> = (0..60).map(|line| change("a.yaml", line, "1", "2")).collect();
-    let message = commit_message(&request, &changes, None).unwrap();
+    let message = commit_message(&request, &changes, None, false).unwrap();
     assert_eq!(message.matches("- a.yaml").count(), 50);
     assert!(message.contains("\n- and 10 more changes\n\nPromotion-Id: "), "{message}");
-    let whole = body(&request, &changes, LIMITS).unwrap();
+    let whole = body(&request, &changes, LIMITS, false).unwrap();
     assert_eq!(whole.matches("| `a.yaml` |").count(), 50);
     assert!(whole.contains("… and 10 more changes"), "{whole}");
-    let short = body(&request, &changes, Capabilities { body: 600, ..LIMITS }).unwrap();
+    let short = body(&request, &changes, Capabilities { body: 600, ..LIMITS }, false).unwrap();
     assert!(short.chars().count() <= 600, "{short}");
     assert!(is_of(&short, request.key.id()), "{short}");
 }
@@ -235,7 +235,7 @@ proptest! {
         request.previous_revision = Some(text.clone());
         let changes = [change(&text, 1, &text, &text)];
 
-        let usual = body(&request, &changes, LIMITS).unwrap();
+        let usual = body(&request, &changes, LIMITS, false).unwrap();
         prop_assert_eq!(usual.lines().count(), 7, "{}", usual);
         let bars = usual.lines().nth(4).unwrap().matches('|').count();
         prop_assert_eq!(bars, 5, "{}", usual);
@@ -247,9 +247,9 @@ proptest! {
                 .parse()
                 .unwrap(),
         );
-        let own = body(&request, &changes, LIMITS).unwrap();
+        let own = body(&request, &changes, LIMITS, false).unwrap();
         let title = title(&request, LIMITS.title).unwrap();
-        let message = commit_message(&request, &changes, None).unwrap();
+        let message = commit_message(&request, &changes, None, false).unwrap();
         prop_assert!(!title.contains(['\n', '\r']));
         prop_assert_eq!(message.lines().count(), 5, "{}", message);
         for text in [&usual, &own, &title, &message] {
@@ -261,4 +261,20 @@ proptest! {
         }
         prop_assert!(!has_reference(&title) && !has_reference(&message), "{message}");
     }
+}
+
+#[test]
+fn a_trace_is_named_beside_the_promotion() {
+    let request = request("6.3.0");
+    let (id, trace) = (request.key.id(), request.key.traceparent());
+    assert_eq!(trace.len(), 55);
+    let parts: Vec<&str> = trace.split('-').collect();
+    assert_eq!((parts[0], parts[1], parts[3]), ("00", id.simple().to_string().as_str(), "01"));
+    assert!(parts[1].ends_with(parts[2]));
+    let trailers = format!("\n\nTraceparent: {trace}\nPromotion-Id: {id}\n");
+    let texts = [commit_message(&request, &[], None, true).unwrap(), body(&request, &[], LIMITS, true).unwrap()];
+    for text in texts {
+        assert!(text.ends_with(&trailers) && is_of(&text, id), "{text}");
+    }
+    assert!(!body(&request, &[], LIMITS, false).unwrap().contains("Traceparent"));
 }

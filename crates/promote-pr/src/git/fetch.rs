@@ -14,6 +14,7 @@ use super::operation::Operation;
 use super::queue::{Answer, Ask, Queue};
 use super::session::Session;
 use crate::names::{BranchName, CommitId};
+use crate::observer::CacheUse;
 
 /// Answers `own`: reads the tip of its branch, and fetches it unless the cache has it. Others who wait for the same get
 /// the same answer.
@@ -27,6 +28,7 @@ pub(super) fn fetch(
     operation: &Arc<Operation>,
 ) -> Result<Answer, Error> {
     if let Some(answer) = own.answer() {
+        operation.traffic().used(CacheUse::Shared);
         return Ok(answer);
     }
     let asks = queue.waiting();
@@ -72,9 +74,13 @@ fn bring(entry: &mut Entry, session: Session, operation: &Arc<Operation>, tip: O
     entry.with_store(|entry, store| {
         let link = Arc::clone(&session.link);
         match holds(&store, tip).map_err(|error| store.failure(&link, &error)) {
-            Ok(true) => return Ok(store),
+            Ok(true) => {
+                operation.traffic().used(CacheUse::Hit);
+                return Ok(store);
+            }
             Ok(false) if store.packs() < MAX_PACKS => {
                 entry.set_grown();
+                operation.traffic().used(if store.packs() == 0 { CacheUse::Filled } else { CacheUse::Updated });
                 match fetch_into(&store, session, tip) {
                     Ok(()) => return Ok(store),
                     Err(error) => recover(error, &store)?,
@@ -83,6 +89,7 @@ fn bring(entry: &mut Entry, session: Session, operation: &Arc<Operation>, tip: O
             Ok(false) => tracing::debug!(url = %link.url, "the git cache has many packs and is fetched anew"),
             Err(error) => recover(error, &store)?,
         }
+        operation.traffic().used(CacheUse::Filled);
         let store = entry.renew()?;
         fetch_into(&store, Session::read(&link, operation)?, tip)?;
         Ok(store)

@@ -113,6 +113,7 @@ impl Bridge {
         if let Some(authorization) = &self.http.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
+        self.operation.traffic().send(request.body().len());
         let client = self.http.client.with_limits(egress::Limits {
             deadline: self.link.limits.deadline,
             body: self.expected.get().limit(&self.link.limits),

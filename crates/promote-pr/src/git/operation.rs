@@ -1,7 +1,8 @@
 //! Blocking work on a thread of its own, which ends when nobody waits for it any longer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::names::RepoUrl;
+use crate::observer::CacheUse;
 
 /// Work that only computes and reads files takes turns, so that many promotions at once do not take the memory of all of
 /// them at once.
@@ -25,6 +27,42 @@ pub(super) struct Operation {
     runtime: Handle,
     cancelled: CancellationToken,
     interrupt: AtomicBool,
+    traffic: Traffic,
+}
+
+/// What the work has cost so far.
+#[derive(Default)]
+pub(super) struct Traffic {
+    sent: AtomicU64,
+    received: AtomicU64,
+    cache: OnceLock<CacheUse>,
+}
+
+impl Traffic {
+    pub(super) fn send(&self, bytes: usize) {
+        self.sent.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn receive(&self, bytes: usize) {
+        self.received.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The first word counts: an object store that has to be made anew was of some use before.
+    pub(super) fn used(&self, cache: CacheUse) {
+        self.cache.get_or_init(|| cache);
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn cache(&self) -> Option<CacheUse> {
+        self.cache.get().copied()
+    }
 }
 
 impl Operation {
@@ -42,6 +80,10 @@ impl Operation {
     /// Becomes true when the work is cancelled, for loops that compute.
     pub(super) fn interrupt(&self) -> &AtomicBool {
         &self.interrupt
+    }
+
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
@@ -67,6 +109,7 @@ where
         runtime: Handle::current(),
         cancelled: CancellationToken::new(),
         interrupt: AtomicBool::new(false),
+        traffic: Traffic::default(),
     });
     let _cancel = CancelOnDrop(Arc::clone(&operation));
     let all = async {

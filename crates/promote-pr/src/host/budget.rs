@@ -228,6 +228,16 @@ impl Ledger {
         }
     }
 
+    /// Whether it is GraphQL's, size and rest of each window that has not ended.
+    pub(crate) fn quotas(&self, now: Instant) -> impl Iterator<Item = (bool, u64, u64)> + use<> {
+        let [rest, graphql] = &self.windows;
+        let of = |graphql: bool, window: &Option<Window>| {
+            let window = window.as_ref().filter(|window| left(now, window.ends).is_some())?;
+            Some((graphql, window.limit, window.remaining))
+        };
+        [of(false, rest), of(true, graphql)].into_iter().flatten()
+    }
+
     fn window_mut(&mut self, kind: Kind) -> &mut Option<Window> {
         let [rest, graphql] = &mut self.windows;
         if kind.graphql { graphql } else { rest }

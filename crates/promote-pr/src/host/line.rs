@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::Provider;
 use super::budget::{Kind, Ledger, Rules, Ticket, Told, Turn};
 use super::wire;
+use crate::observer::{self, Observer, Quota};
 
 /// The longest wait for a turn; what has to wait longer is told to come back.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +32,10 @@ const MAX_REMEMBERED: usize = 8 << 20;
 
 /// The accounts of all credentials that a process uses. What goes over the same account shares its budget.
 #[derive(Debug, Default)]
-pub(crate) struct Accounts(Mutex<HashMap<Whose, Arc<Account>>>);
+pub(crate) struct Accounts {
+    accounts: Mutex<HashMap<Whose, Arc<Account>>>,
+    observer: Option<Arc<dyn Observer>>,
+}
 
 /// The origin of a host's API, and the digest of a credential for it.
 type Whose = (String, [u8; 32]);
@@ -39,6 +43,9 @@ type Whose = (String, [u8; 32]);
 /// What is known about one credential at one host.
 #[derive(Debug)]
 pub(crate) struct Account {
+    /// Host and port of the API.
+    host: String,
+    observer: Option<Arc<dyn Observer>>,
     ledger: Mutex<Ledger>,
     changed: Notify,
     seen: Mutex<Seen>,
@@ -68,24 +75,55 @@ pub(crate) enum LineError {
 pub(super) struct Keep(pub(super) fn(&[u8]) -> Option<Vec<u8>>);
 
 impl Accounts {
+    /// No accounts yet; `observer` is told of the waits of all.
+    pub(crate) fn new(observer: Option<Arc<dyn Observer>>) -> Self {
+        Self { accounts: Mutex::default(), observer }
+    }
+
+    /// What hosts told of windows that have not ended.
+    pub(crate) fn quotas(&self) -> Vec<Quota> {
+        let now = Instant::now().into_std();
+        let accounts: Vec<_> = lock(&self.accounts).values().map(Arc::clone).collect();
+        let mut quotas = Vec::new();
+        for account in accounts {
+            for (graphql, limit, remaining) in lock(&account.ledger).quotas(now) {
+                quotas.push(Quota { host: account.host.clone(), graphql, limit, remaining });
+            }
+        }
+        quotas
+    }
+
     /// The account of a `credential` at the host with this API.
     pub(crate) fn account(&self, provider: Provider, origin: &str, credential: &str) -> Arc<Account> {
         let mut hash = [0; 32];
         for (to, from) in hash.iter_mut().zip(digest::digest(&digest::SHA256, credential.as_bytes()).as_ref()) {
             *to = *from;
         }
-        let mut accounts = lock(&self.0);
+        let mut accounts = lock(&self.accounts);
         if accounts.len() >= MAX_ACCOUNTS {
             accounts.retain(|_, account| Arc::strong_count(account) > 1);
         }
-        let new = || Arc::new(Account::new(Rules::of(provider)));
+        let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+        let new = || {
+            Arc::new(Account {
+                host: host.to_owned(),
+                observer: self.observer.clone(),
+                ..Account::new(Rules::of(provider))
+            })
+        };
         Arc::clone(accounts.entry((origin.to_owned(), hash)).or_insert_with(new))
     }
 }
 
 impl Account {
     pub(crate) fn new(rules: Rules) -> Self {
-        Self { ledger: Mutex::new(Ledger::new(rules)), changed: Notify::new(), seen: Mutex::default() }
+        Self {
+            host: String::new(),
+            observer: None,
+            ledger: Mutex::new(Ledger::new(rules)),
+            changed: Notify::new(),
+            seen: Mutex::default(),
+        }
     }
 }
 
@@ -131,6 +169,19 @@ impl Line {
     }
 
     async fn turn(&self, kind: Kind) -> Result<Taken<'_>, LineError> {
+        let began = Instant::now();
+        let taken = self.wait(kind).await;
+        if let Some(observer) = &self.account.observer {
+            observer.turn(&observer::Turn {
+                host: &self.account.host,
+                waited: began.elapsed(),
+                granted: taken.is_ok(),
+            });
+        }
+        taken
+    }
+
+    async fn wait(&self, kind: Kind) -> Result<Taken<'_>, LineError> {
         let account = &*self.account;
         let ticket = lock(&account.ledger).queue(&self.pipeline, kind);
         let taken = Taken { account, ticket };

@@ -16,7 +16,12 @@ impl Promoter {
     }
 
     pub(super) async fn provider(&self, request: &Request, client: &Client) -> Result<Provider, Error> {
-        self.providers.of(request.provider, &request.repository, request.api_url.as_ref(), client).await
+        let (given, repository) = (request.provider, &request.repository);
+        let provider = self.providers.of(given, repository, request.api_url.as_ref(), client).await?;
+        if let Some(observer) = &self.options.observer {
+            observer.provider(&repository.host_and_port(), provider);
+        }
+        Ok(provider)
     }
 
     /// The credentials with a token of their GitHub App, if they have one.

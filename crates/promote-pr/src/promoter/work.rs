@@ -27,6 +27,7 @@ pub(super) struct Work<'a> {
     pub(super) head: BranchName,
     pub(super) prefix: String,
     pub(super) id: Uuid,
+    pub(super) trace: bool,
 }
 
 impl Work<'_> {
@@ -37,7 +38,7 @@ impl Work<'_> {
             head: self.head.clone(),
             base: self.request.base.clone(),
             title: content::title(self.request, limits.title)?,
-            body: content::body(self.request, changes, limits)?,
+            body: content::body(self.request, changes, limits, self.trace)?,
             draft: self.request.attributes.draft,
         })
     }

@@ -34,7 +34,8 @@ fn endpoints(rate: Rate, status: u16, answer: Value) -> (Endpoints, mpsc::Receiv
     let (wake, woken) = waking(client.clone(), Leader::alone());
     let hooks = Arc::new(Hooks::new(Looks::default()));
     hooks.follow(&pipeline("dev prod"));
-    (Endpoints { client, namespace: None, hooks, wake, rate, legacy: Legacy::default(), seen: Arc::default() }, woken)
+    let (legacy, seen, metrics) = (Legacy::default(), Arc::default(), Arc::default());
+    (Endpoints { client, namespace: None, hooks, wake, rate, legacy, seen, metrics }, woken)
 }
 
 /// With the Secret of the pipeline.

@@ -84,7 +84,7 @@ pub(in crate::git) struct Part {
 
 enum Source {
     Headers(Option<io::Cursor<Vec<u8>>>),
-    Body(Option<Body>),
+    Body(Option<Box<Body>>),
 }
 
 impl Part {
@@ -109,7 +109,7 @@ impl Part {
             Source::Body(body) => {
                 let mut exchange = self.exchange.borrow_mut();
                 exchange.send()?;
-                Ok(body.insert(exchange.body.take().ok_or_else(gone)?))
+                Ok(body.insert(Box::new(exchange.body.take().ok_or_else(gone)?)))
             }
         }
     }
@@ -165,7 +165,10 @@ impl BufRead for Body {
             && let Some(rest) = &mut self.rest
         {
             match self.bridge.operation.wait(rest.chunk()) {
-                Some(Ok(Some(chunk))) => self.chunk = chunk,
+                Some(Ok(Some(chunk))) => {
+                    self.bridge.operation.traffic().receive(chunk.len());
+                    self.chunk = chunk;
+                }
                 Some(Ok(None)) => self.rest = None,
                 Some(Err(source)) => {
                     self.rest = None;

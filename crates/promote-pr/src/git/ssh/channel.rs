@@ -57,6 +57,7 @@ struct Open {
 
 /// What has come and was not read yet, and what is known of the server's git.
 struct Inbox {
+    operation: Arc<Operation>,
     unread: VecDeque<Bytes>,
     unread_length: usize,
     received: u64,
@@ -105,6 +106,7 @@ impl Stream {
             open: Some(Open { connection, read, write }),
             chunk: Bytes::new(),
             inbox: Inbox {
+                operation: Arc::clone(operation),
                 unread: VecDeque::new(),
                 unread_length: 0,
                 received: 0,
@@ -207,6 +209,7 @@ impl State {
             }
         });
         sent.unwrap_or(Err(Stop::Cancelled)).map_err(|stop| self.stop(stop))?;
+        self.operation.traffic().send(piece.len());
         Ok(piece.len())
     }
 
@@ -319,6 +322,7 @@ impl Inbox {
     }
 
     fn count(&mut self, data: &Bytes) -> Result<(), Stop> {
+        self.operation.traffic().receive(data.len());
         self.received = self.received.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
         if self.received > self.longest { Err(Stop::TooLong) } else { Ok(()) }
     }
