@@ -6,6 +6,8 @@ mod bench;
 mod crds;
 mod demo;
 mod fuzz;
+mod image;
+mod manifests;
 mod soak;
 mod test;
 mod testbed;
@@ -44,6 +46,14 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Builds the container image for each architecture as an OCI layout, with its software bill of materials, and checks it
+    Image(image::Args),
+    /// Writes what is derived of the definition, the roles and the chart: the chart's copies and README, kustomize's manifests
+    Manifests {
+        /// Only say whether they are up to date
+        #[arg(long)]
+        check: bool,
+    },
     /// Starts the servers that the tests use, prints how to reach them, and stays until Ctrl-C
     Testbed,
     /// Checks what no compiler does: layering of the pure modules, paths named in documents
@@ -58,6 +68,8 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(args),
         Task::Soak(soak) => in_runtime(soak::run(soak)),
         Task::Crds { check } => crds::run(check),
+        Task::Image(args) => image::run(&args),
+        Task::Manifests { check } => in_runtime(manifests::run(check)),
         Task::Testbed => in_runtime(testbed::run()),
         Task::Tidy => tidy::run(),
     };

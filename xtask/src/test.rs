@@ -26,6 +26,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tools::sshd()?;
     tools::webhook()?;
     tools::prometheus()?;
+    tools::skopeo()?;
     let started = Instant::now();
     eprintln!("==> starting the test bed");
     let bed = testbed::Testbed::start().await?;

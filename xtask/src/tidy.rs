@@ -52,6 +52,7 @@ const DOCUMENTS: &[&str] = &[
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/endpoints.md",
+    "docs/install.md",
     "docs/markers.md",
     "docs/migrating.md",
     "docs/receive-a-promotion.md",

@@ -51,6 +51,60 @@ fn debian(package: &str, check: impl Fn() -> anyhow::Result<()>) -> anyhow::Resu
     check()
 }
 
+/// The program that reads and copies images, for the tests of `cargo xtask image`.
+pub fn skopeo() -> anyhow::Result<()> {
+    debian("skopeo", || {
+        let found = Command::new("skopeo").arg("--version").output().is_ok_and(|output| output.status.success());
+        ensure!(found, "skopeo is missing: install the Debian package skopeo");
+        Ok(())
+    })
+}
+
+/// The versions that `Dockerfile` names too.
+pub const CARGO_ZIGBUILD: &str = "0.24.1";
+pub const ZIG: &str = "0.15.2";
+
+/// cargo-zigbuild, and the folder that holds its `zig`: the one on PATH, else the wheel of it in the user's cache.
+pub fn zigbuild() -> anyhow::Result<(PathBuf, PathBuf)> {
+    let zigbuild = cargo_tool("cargo-zigbuild", CARGO_ZIGBUILD)?;
+    let path = Command::new("sh").args(["-c", "command -v zig"]).output()?;
+    if path.status.success() {
+        let program = PathBuf::from(String::from_utf8(path.stdout)?.trim());
+        return Ok((zigbuild, program.parent().map(Path::to_owned).unwrap_or_default()));
+    }
+    let folder = testbed::tools::cache_folder()?.join(format!("zig-{ZIG}"));
+    let python = folder.join("bin/python");
+    let locate = || {
+        let mut find = Command::new(&python);
+        find.args(["-c", "import os, ziglang; print(os.path.dirname(ziglang.__file__))"]).output()
+    };
+    if !locate().is_ok_and(|output| output.status.success()) {
+        eprintln!("==> installing Zig {ZIG} once, about 400 MB");
+        let made = Command::new("python3").args(["-m", "venv"]).arg(&folder).status()?;
+        let pip =
+            Command::new(folder.join("bin/pip")).args(["install", "--quiet", &format!("ziglang=={ZIG}")]).status();
+        ensure!(
+            made.success() && pip.is_ok_and(|status| status.success()),
+            "cannot install Zig: it takes Python with venv (Debian's python3-venv) and pip, or put `zig` on PATH"
+        );
+    }
+    let output = locate()?;
+    ensure!(output.status.success(), "Zig is not in {}", folder.display());
+    Ok((zigbuild, PathBuf::from(String::from_utf8(output.stdout)?.trim())))
+}
+
+/// The standard library for a target of the compiler.
+pub fn rust_target(target: &str) -> anyhow::Result<()> {
+    let rustc = Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output()?;
+    if Path::new(String::from_utf8_lossy(&rustc.stdout).trim()).exists() {
+        return Ok(());
+    }
+    eprintln!("==> adding Rust's standard library for {target}");
+    let added = Command::new("rustup").args(["target", "add", target]).status();
+    ensure!(added.is_ok_and(|status| status.success()), "Rust has no {target}: `rustup target add {target}` adds it");
+    Ok(())
+}
+
 /// The plug-in of cargo, such as `cargo-deny`: the one on PATH, else the one in the user's cache, else built into it.
 pub fn cargo_tool(name: &str, version: &str) -> anyhow::Result<PathBuf> {
     let is_there =

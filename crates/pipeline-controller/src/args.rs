@@ -214,7 +214,7 @@ mod tests {
         let args = parse(
             "--health-probe-bind-address=:8081 --promotion-hook-bind-address :8082 --promotion-hook-rate-limit=20 \
              --promotion-hook-rate-limit-interval 30 --promotion-retry-delay=2 --promotion-retry-max-delay=20 \
-             --promotion-retry-threshold=3 --events-addr= --log-level=info --log-encoding=json --enable-level-triggered=true",
+             --promotion-retry-threshold=3 --events-addr= --log-level=info --log-encoding=json --leader-elect=true --enable-level-triggered=true",
         );
         let args = args.unwrap();
         assert_eq!(args.promotion_hook_rate_limit_interval, Duration::from_secs(30));

@@ -206,7 +206,7 @@ async fn control(
     let remote = (args.remote_interval, !args.no_cross_namespace_refs);
     let clusters = Clusters::new(clients.any.clone(), strategies.egress.clone(), remote.0, remote.1);
     let context = Arc::new(Context {
-        claims: Arc::clone(&claims),
+        claims,
         applications: Applications::new(clients.any.clone(), clusters, queue, args.namespace.is_some()),
         events: Recorder::new(clients.acting.clone(), reporter),
         notifications,

@@ -5,6 +5,7 @@ mod bed;
 pub mod control_plane;
 pub mod flux;
 pub mod gitea;
+pub mod helm;
 
 pub mod forge;
 pub mod git_server;
@@ -32,6 +33,7 @@ pub use forge::Forge;
 pub use git_server::{GitServer, RepoHandle};
 pub use gitea::Gitea;
 pub use github::GitHub;
+pub use helm::Helm;
 pub use process::Process;
 pub use receiver::Receiver;
 pub use ssh_server::SshServer;

@@ -60,6 +60,19 @@ impl Tools {
     }
 }
 
+/// The version of Kubernetes that is built.
+pub(crate) fn kubernetes_version() -> Result<&'static str> {
+    version_in(KUBERNETES.go_mod, "k8s.io/kubernetes")
+}
+
+/// Helm, on `PATH` or built.
+pub(crate) async fn helm() -> Result<PathBuf> {
+    match installed("helm") {
+        Some(helm) => Ok(helm),
+        None => Ok(HELM.folder().await?.join("helm")),
+    }
+}
+
 /// `$XDG_CACHE_HOME/pipeline-controller`, else `~/.cache/pipeline-controller`.
 pub fn cache_folder() -> Result<PathBuf> {
     let base = variable("XDG_CACHE_HOME")
@@ -150,6 +163,20 @@ const GITEA: Module = Module {
         version_of: None,
     }],
     assets: Some(("code.gitea.io/gitea", &["options", "public", "templates"])),
+};
+
+const HELM: Module = Module {
+    name: "helm",
+    go_mod: include_str!("../tools/helm/go.mod"),
+    go_sum: include_str!("../tools/helm/go.sum"),
+    builds: &[Build {
+        output: "bin/",
+        packages: &["helm.sh/helm/v3/cmd/helm"],
+        cgo: false,
+        tags: "",
+        version_of: None,
+    }],
+    assets: None,
 };
 
 impl Module {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use clap::ArgAction;
+
 use crate::lease::Terms;
 use crate::shard::{Shard, hash};
 
@@ -12,7 +14,7 @@ use super::duration;
 pub struct ElectionArgs {
     /// Act only while this process holds a Lease, so that several can run and one of them acts; without it, this process must be the
     /// only one
-    #[arg(long, env = "PIPELINE_CONTROLLER_LEADER_ELECT")]
+    #[arg(long, env = "PIPELINE_CONTROLLER_LEADER_ELECT", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL")]
     pub leader_elect: bool,
 
     /// Namespace of the Lease; without it, POD_NAMESPACE, the service account's and `default` are tried in this order

@@ -91,3 +91,32 @@ async fn set_level(
     tracing::info!(level = level.as_str(), "the level of the log was changed");
     (StatusCode::OK, format!("{}\n", level.as_str()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::level;
+    use super::*;
+
+    #[tokio::test]
+    async fn the_level_is_changed_from_this_machine_alone() {
+        let (_filter, level) = level::start(LogLevel::Info);
+        let served = Served { metrics: Arc::default(), level: level.clone() };
+        let put = async |peer: &str, text: &str| {
+            let peer = ConnectInfo(peer.parse().unwrap());
+            set_level(State(served.clone()), peer, text.to_owned()).await.0.as_u16()
+        };
+        for peer in ["10.0.0.7:1", "[2001:db8::7]:1", "[::ffff:10.0.0.7]:1", "169.254.0.1:1"] {
+            assert_eq!(put(peer, "debug").await, 403, "{peer}");
+        }
+        assert_eq!(level.get(), LogLevel::Info);
+        assert_eq!(put("127.0.0.1:1", "loud").await, 400);
+        for (peer, text, expect) in [
+            ("127.0.0.1:1", "debug", LogLevel::Debug),
+            ("[::1]:1", " WARN\n", LogLevel::Warn),
+            ("[::ffff:127.0.0.1]:1", "warning", LogLevel::Warn),
+        ] {
+            assert_eq!(put(peer, text).await, 200, "{peer}");
+            assert_eq!(level.get(), expect);
+        }
+    }
+}

@@ -9,15 +9,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use pipeline_api::{Phase, Pipeline};
 use serde_json::json;
-use standardwebhooks::Webhook;
 use testbed::git_server::Step;
 use testbed::github::Call;
 use testbed::{Fault, Hold, Receiver, Rule, When};
 
+use crate::endpoints::{KEY, now, standard};
 use crate::replicas::{Replica, SHORT, delivered_once, leader, leases, take_leader};
 use crate::world::{Hosts, PATIENCE, World};
-
-const KEY: &str = "a key that both sides know";
 
 /// The replicas of a controller, and the receiver of what they promote.
 async fn three() -> Result<(World, Vec<Replica>, Receiver)> {
@@ -216,32 +214,48 @@ async fn wrong_clocks_make_no_second_leader() -> Result<()> {
 /// What is told to one that does not act reaches the one that does.
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
-async fn who_follows_takes_reports_and_approvals() -> Result<()> {
-    let (world, mut replicas, _receiver) = three().await?;
-    let leader = take_leader(&mut replicas).await?;
+async fn who_follows_takes_reports() -> Result<()> {
+    let (mut world, mut replicas, _receiver) = three().await?;
+    let _leader = take_leader(&mut replicas).await?;
     promotes(&world, "6.1.0").await?;
     let id = world.promotion("6.1.0", Phase::Delivered).await?.id;
-    #[expect(clippy::disallowed_methods, reason = "signatures are of a time")]
-    let now = Timestamp::now();
-    let report = json!({"promotionId": id, "state": "succeeded", "time": now.to_string()}).to_string();
-    let signature = Webhook::from_bytes(KEY.as_bytes().to_vec())?.sign("msg_1", now.as_second(), report.as_bytes())?;
-    let follower = replicas[0].hooks;
-    let answer = world
-        .http
-        .post(format!("http://127.0.0.1:{follower}/promotion-status/{}/podinfo/prod", world.namespace))
-        .header("webhook-id", "msg_1")
-        .header("webhook-timestamp", now.as_second())
-        .header("webhook-signature", signature)
-        .body(report)
-        .send()
-        .await?;
-    assert_eq!(answer.status(), 202, "{}", answer.text().await?);
+    world.hooks = replicas[0].hooks;
+    let report = json!({"promotionId": id, "state": "succeeded"}).to_string();
+    let headers = standard(KEY, "1", now().as_second(), &report)?;
+    let path = format!("/promotion-status/{}/podinfo/prod", world.namespace);
+    let answer = world.send("POST", &path, &headers, &report).await?;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    world.promotion("6.1.0", Phase::Succeeded).await.map(drop)
+}
+
+#[tokio::test]
+#[ignore = "needs the test bed: run `cargo xtask test`"]
+async fn who_follows_takes_events_and_approvals() -> Result<()> {
+    let (mut world, mut replicas, receiver) = three().await?;
+    let _leader = take_leader(&mut replicas).await?;
+    world.key().await?;
     world
-        .until("the report is seen by who leads", |status| {
-            crate::world::promotion(status).is_some_and(|promotion| promotion.phase == Phase::Succeeded)
-        })
+        .apply(json!({
+            "apiVersion": "pipelines.weave.works/v1alpha1", "kind": "Pipeline",
+            "metadata": {"name": "podinfo", "namespace": world.namespace},
+            "spec": {
+                "appRef": {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "name": "podinfo"},
+                "environments": [
+                    {"name": "dev", "targets": [{"namespace": world.dev, "observe": "Event"}]},
+                    {"name": "prod", "targets": [{"namespace": world.prod}]},
+                ],
+                "promotion": {"hmacSecretRef": "hmac", "manual": true, "webhook": {"url": receiver.url()}},
+            },
+        }))
         .await?;
-    drop(leader);
+    world.hooks = replicas[0].hooks;
+    let answer = world.tell(&world.event("6.1.0")).await?;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    world.promotion("6.1.0", Phase::AwaitingApproval).await?;
+    let answer = world.approve("1", "prod", "6.1.0").await?;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    world.promotion("6.1.0", Phase::Delivered).await?;
+    assert_eq!(receiver.received().len(), 1);
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod events;
 mod failover;
 mod faults;
 mod hooks;
+mod install;
 mod kind_example;
 mod metrics;
 mod monitoring;

@@ -4,20 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use jiff::Timestamp;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use pipeline_api::conditions::{ConditionType, condition};
 use pipeline_api::{Phase, Pipeline};
 use pipeline_controller::shard::Shard;
 use serde_json::{Value, json};
-use standardwebhooks::Webhook;
 use testbed::Receiver;
 
+use crate::endpoints::{KEY, now, standard};
 use crate::replicas::{Replica, SHORT, leases};
 use crate::world::{PATIENCE, World};
 
-const KEY: &str = "a key that both sides know";
 const PIPELINES: usize = 12;
 
 struct Stage {
@@ -114,7 +112,7 @@ fn all() -> BTreeSet<String> {
 #[tokio::test]
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn each_pipeline_is_reconciled_by_its_shard() -> Result<()> {
-    let stage = Stage::set().await?;
+    let mut stage = Stage::set().await?;
     let mut replicas = stage.shards("first", 2).await?;
     stage.world.dev_is_at("6.1.0").await?;
     stage.until_promoted("6.1.0", &all()).await?;
@@ -140,13 +138,11 @@ async fn each_pipeline_is_reconciled_by_its_shard() -> Result<()> {
     stage.until_promoted("6.2.0", &all()).await?;
     let promotion = stage.api().get(&other).await?.status.context("no status")?;
     let id = crate::world::promotion(&promotion).context("no promotion")?.id.clone();
-    #[expect(clippy::disallowed_methods, reason = "signatures are of a time")]
-    let now = Timestamp::now();
-    let report = json!({"promotionId": id, "state": "succeeded", "time": now.to_string()}).to_string();
-    let signature = Webhook::from_bytes(KEY.as_bytes().to_vec())?.sign("msg_1", now.as_second(), report.as_bytes())?;
-    let url = format!("http://127.0.0.1:{}/promotion-status/{}/{other}/prod", replicas[0].hooks, stage.world.namespace);
-    let request = stage.world.http.post(url).header("webhook-id", "msg_1").header("webhook-timestamp", now.as_second());
-    assert_eq!(request.header("webhook-signature", signature).body(report).send().await?.status(), 202);
+    stage.world.hooks = replicas[0].hooks;
+    let report = json!({"promotionId": id, "state": "succeeded"}).to_string();
+    let headers = standard(KEY, "1", now().as_second(), &report)?;
+    let path = format!("/promotion-status/{}/{other}/prod", stage.world.namespace);
+    assert_eq!(stage.world.send("POST", &path, &headers, &report).await?.status, 202);
     let mut rest = all();
     rest.remove(&other);
     stage.until_promoted("6.2.0", &rest).await?;

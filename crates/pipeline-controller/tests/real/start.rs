@@ -53,8 +53,12 @@ async fn missing_rights_and_selectors_are_told() -> Result<()> {
     });
     world.apply(account).await?;
     world.cluster.service_account(&world.namespace, "nobody", &nobody).await?;
-    let addresses =
-        ["--promotion-hook-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "127.0.0.1:0", "--kubeconfig"];
+    let addresses = [
+        "--promotion-hook-bind-address=127.0.0.1:0",
+        "--health-probe-bind-address=127.0.0.1:0",
+        "--metrics-bind-address=0",
+        "--kubeconfig",
+    ];
     for (arguments, words) in [
         (
             &[nobody.to_str().unwrap()][..],
@@ -108,6 +112,8 @@ async fn a_lease_that_may_not_be_used_is_told() -> Result<()> {
         "127.0.0.1:0",
         "--health-probe-bind-address",
         "127.0.0.1:0",
+        "--metrics-bind-address",
+        "0",
     ]);
     let mut process = Process::start(&command, &folder.path().join("log"))?;
     assert_eq!(process.wait(PATIENCE).await?, 1);
@@ -134,6 +140,8 @@ async fn the_definition_is_waited_for() -> Result<()> {
         "127.0.0.1:0",
         "--health-probe-bind-address",
         &format!("127.0.0.1:{port}"),
+        "--metrics-bind-address",
+        "0",
     ]);
     let mut process = Process::start(&command, &folder.path().join("log"))?;
     let probe = async |path: &str| {
