@@ -62,6 +62,7 @@ impl Cache {
 
     /// Whether the directory is gone; it stays if somebody uses it.
     fn remove(&self, directory: &Path) -> bool {
+        let mut own = None;
         {
             let mut repositories = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
             repositories.retain(|_, repository| {
@@ -71,15 +72,15 @@ impl Cache {
                     && entry.store.as_ref().is_none_or(|store| Arc::strong_count(store) == 1);
                 let here = entry.store.as_ref().is_none_or(|store| store.home.directory == directory);
                 if here && free {
-                    entry.store = None;
+                    own = own.take().or(entry.store.take());
                 }
                 !(here && free)
             });
         }
-        match Home::take(directory) {
-            Ok(Some(home)) => home.remove().is_ok(),
-            Ok(None) | Err(_) => false,
-        }
+        // What is this process' own is not let go of before it is removed.
+        let own = own.map(|store| Arc::clone(&store.home)).and_then(Arc::into_inner);
+        let home = own.or_else(|| Home::take(directory).ok().flatten());
+        home.is_some_and(|home| home.remove().is_ok())
     }
 }
 
