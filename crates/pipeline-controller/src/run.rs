@@ -225,6 +225,8 @@ async fn control(
         .default_backoff()
         .inspect_err(|error| tracing::debug!("the watch of Pipelines begins anew: {}", explain(error)))
         .try_filter(move |event| std::future::ready(concerns(shard, event)))
+        // The larger part of what would be kept, and nothing that wakes or decides.
+        .modify(|pipeline| pipeline.managed_fields_mut().clear())
         .reflect(writer)
         .inspect_ok(forget_deleted(Arc::clone(&context)))
         .applied_objects()

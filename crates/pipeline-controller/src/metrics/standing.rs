@@ -29,8 +29,8 @@ pub(super) struct Standings(Mutex<HashMap<(String, String), Standing>>);
 /// What one Pipeline adds.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Standing {
-    promotions: Vec<[&'static str; 3]>,
-    conditions: Vec<[&'static str; 3]>,
+    promotions: Box<[[&'static str; 3]]>,
+    conditions: Box<[[&'static str; 3]]>,
 }
 
 /// Which software serves which host, as far as is known.
