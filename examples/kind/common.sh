@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # What the scripts share; not to be run.
 cluster=${CLUSTER:-pipelines}
 context=kind-$cluster
@@ -22,7 +23,8 @@ with_gitea() (
     push) git -C "$2" push -q "$remote" main ;;
     pull) git -C "$2" pull -q --ff-only "$remote" main ;;
     merge)
-      request --request POST --json '{"Do": "merge", "delete_branch_after_merge": true}' \
+      # Gitea looks for conflicts first, and refuses to merge until then.
+      request --retry 20 --retry-delay 1 --retry-all-errors --request POST --json '{"Do": "merge", "delete_branch_after_merge": true}' \
         "https://localhost:$port/api/v1/repos/demo/fleet/pulls/$2/merge"
       ;;
   esac
