@@ -1,4 +1,4 @@
-//! Who leads: the rules of electing one of several processes by a Lease. Pure; [`election`](crate::election) asks the API server.
+//! Who leads: the rules of electing one of several processes by a Lease. Pure; `election` asks the API server.
 //!
 //! No clock is ever compared with another one, and no time that a Lease says is believed. Whoever leads counts its time from
 //! before it asked for it; whoever waits counts from after it saw the Lease change last, and for longer. A write names the

@@ -14,7 +14,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Whether a Pipeline is in this part: its [`hash`] of `namespace/name`, divided by `of`, leaves `index`.
+    /// Whether a Pipeline is in this part: its 64-bit FNV-1a hash of `namespace/name`, divided by `of`, leaves `index`.
     pub fn contains(self, namespace: &str, name: &str) -> bool {
         let pipeline = namespace.bytes().chain(*b"/").chain(name.bytes());
         hash(pipeline).checked_rem(u64::from(self.of)) == Some(u64::from(self.index))

@@ -14,7 +14,7 @@ pub struct TelemetryArgs {
     #[arg(long, env = "PIPELINE_CONTROLLER_METRICS_BIND_ADDRESS", default_value = ":8080", value_parser = metrics_address, value_name = "ADDRESS")]
     pub metrics_bind_address: MetricsAddress,
 
-    /// URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://collector.monitoring:4318; without
+    /// URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as `http://collector.monitoring:4318`; without
     /// it, none are made. OTEL_EXPORTER_OTLP_HEADERS and OTEL_RESOURCE_ATTRIBUTES are heeded
     #[arg(long, env = "PIPELINE_CONTROLLER_OTLP_ENDPOINT", value_parser = collector, value_name = "URL")]
     pub otlp_endpoint: Option<Url>,

@@ -35,7 +35,7 @@ pub struct Label {
 #[derive(Clone, Copy)]
 pub enum Values {
     These(fn() -> Vec<&'static str>),
-    /// At most [`hosts::MAX`], and one for all others.
+    /// At most 64, and one for all others.
     Hosts,
     /// One, or a few, that are the installation's own.
     Own(&'static str),
