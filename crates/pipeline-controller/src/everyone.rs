@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use kube::api::DynamicObject;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::{Config, Event};
 use kube::{Api, ResourceExt};
 use pipeline_api::Pipeline;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::causes::explain;
 use crate::claims::Claims;
 use crate::hooks::Hooks;
+use crate::watch::watch;
 
 /// What is kept of them; the objects themselves are not.
 pub(crate) struct Everyone {
@@ -25,7 +25,7 @@ pub(crate) struct Everyone {
 impl Everyone {
     /// Watches the Pipelines of `api` until this is dropped. `listed` is told when all that there are were seen once.
     pub(crate) async fn watch(&self, api: Api<DynamicObject>, listed: &CancellationToken) {
-        let mut events = pin!(watcher::watcher(api, watcher::Config::default()).default_backoff());
+        let mut events = pin!(watch(api, Config::default()));
         let (mut known, mut there) = (BTreeSet::new(), BTreeSet::new());
         while let Some(event) = events.next().await {
             match event {

@@ -32,6 +32,7 @@ mod leader;
 pub mod lease;
 pub mod shard;
 mod wake;
+mod watch;
 
 mod causes;
 mod context;

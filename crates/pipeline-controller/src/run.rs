@@ -46,6 +46,7 @@ use crate::strategies::{Network, Strategies};
 use crate::telemetry::trace::Traces;
 use crate::telemetry::{self, Telemetry};
 use crate::wake::Wake;
+use crate::watch::watch;
 
 /// Wake-ups that may wait for the controller's loop.
 const WAKE_QUEUE: usize = 1024;
@@ -221,8 +222,7 @@ async fn control(
     context.metrics.ask(&context);
     let config = watcher::Config { label_selector: args.election.selector().map(str::to_owned), ..Default::default() };
     let shard = args.election.shard;
-    let changed = watcher(pipelines, config)
-        .default_backoff()
+    let changed = watch(pipelines, config)
         .inspect_err(|error| tracing::debug!("the watch of Pipelines begins anew: {}", explain(error)))
         .try_filter(move |event| std::future::ready(concerns(shard, event)))
         // The larger part of what would be kept, and nothing that wakes or decides.
