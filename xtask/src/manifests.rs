@@ -1,4 +1,4 @@
-//! `cargo xtask manifests`: what is derived of the definition, the roles and the chart's values.
+//! `cargo xtask manifests`: what is derived of the definition, the roles, the monitoring and the chart's values.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -31,6 +31,8 @@ fn derived() -> anyhow::Result<Vec<File>> {
         // A chart cannot name files outside of its folder.
         copy("deploy/crds/pipelines.weave.works.yaml")?,
         copy("deploy/rbac/roles.yaml")?,
+        copy("deploy/monitoring/alerts.yaml")?,
+        copy("deploy/monitoring/dashboard.json")?,
         (PathBuf::from(&readme), with_table(&read(&readme)?, &table(&read(&format!("{CHART}/values.yaml"))?)?)?),
     ])
 }

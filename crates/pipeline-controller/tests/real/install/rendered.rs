@@ -47,6 +47,7 @@ async fn wrong_values_are_refused() -> Result<()> {
         ("promotion.ingress.enabled=true", "promotion.ingress.host is needed"),
         ("promotion.ingress.paths={/hook}", "paths"),
         ("metrics.enabled=false,metrics.serviceMonitor.enabled=true", "needs metrics.enabled"),
+        ("metrics.enabled=false,metrics.prometheusRule.enabled=true", "needs metrics.enabled"),
         (
             "rbac.extraRules[0].apiGroups={x},rbac.extraRules[0].resources={secrets},rbac.extraRules[0].verbs={list}",
             "resources",
@@ -56,6 +57,19 @@ async fn wrong_values_are_refused() -> Result<()> {
         let error = answer.err().with_context(|| format!("{value} is taken"))?.to_string();
         assert!(error.contains(told), "{value}: {error}");
     }
+    Ok(())
+}
+
+/// What `promtool` and a real Prometheus have tried is what the chart installs.
+#[tokio::test]
+#[ignore = "needs Helm: run `cargo xtask test`"]
+async fn the_charts_alerts_and_dashboard_are_those_of_monitoring() -> Result<()> {
+    let rendered = render_set("full").await?;
+    let alerts: Value = serde_saphyr::from_str(&read("monitoring/alerts.yaml")?)?;
+    assert_eq!(find(&rendered, "PrometheusRule", "pipelines")?["spec"], alerts);
+    let dashboard = &find(&rendered, "ConfigMap", "pipelines-dashboard")?["data"]["pipeline-controller.json"];
+    let dashboard: Value = serde_json::from_str(dashboard.as_str().context("the dashboard is no text")?)?;
+    assert_eq!(dashboard, serde_json::from_str::<Value>(&read("monitoring/dashboard.json")?)?);
     Ok(())
 }
 

@@ -10,41 +10,64 @@ use testbed::{ControlPlane, Helm};
 
 use super::{chart, objects, render, value_sets};
 
-/// Of the kind that the Prometheus operator defines: the fields that the chart sets.
-/// <https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.ServiceMonitor>
+/// A definition of a kind that the Prometheus operator defines, with the schema of what the chart sets in its spec.
+fn of_operator(kind: &str, spec: &str) -> Result<String> {
+    let singular = kind.to_lowercase();
+    let spec: Value = serde_saphyr::from_str(spec)?;
+    let schema = json!({"type": "object", "required": ["spec"], "properties": {"spec": spec}});
+    Ok(json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{singular}s.monitoring.coreos.com")},
+        "spec": {
+            "group": "monitoring.coreos.com", "scope": "Namespaced",
+            "names": {"kind": kind, "plural": format!("{singular}s"), "singular": singular},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    })
+    .to_string())
+}
+
+/// <https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.ServiceMonitorSpec>
 const SERVICE_MONITOR: &str = r"
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: servicemonitors.monitoring.coreos.com}
-spec:
-  group: monitoring.coreos.com
-  names: {kind: ServiceMonitor, plural: servicemonitors, singular: servicemonitor}
-  scope: Namespaced
-  versions:
-    - name: v1
-      served: true
-      storage: true
-      schema:
-        openAPIV3Schema:
-          type: object
-          required: [spec]
-          properties:
-            spec:
-              type: object
-              required: [endpoints, selector]
-              properties:
-                selector:
-                  type: object
-                  properties: {matchLabels: {type: object, additionalProperties: {type: string}}}
-                endpoints:
-                  type: array
-                  items:
-                    type: object
-                    properties:
-                      port: {type: string}
-                      path: {type: string}
-                      interval: {type: string, pattern: '^([0-9]+(ms|s|m|h))+$'}
-                      scrapeTimeout: {type: string, pattern: '^([0-9]+(ms|s|m|h))+$'}
+type: object
+required: [endpoints, selector]
+properties:
+  selector:
+    type: object
+    properties: {matchLabels: {type: object, additionalProperties: {type: string}}}
+  endpoints:
+    type: array
+    items:
+      type: object
+      properties:
+        port: {type: string}
+        path: {type: string}
+        interval: {type: string, pattern: '^([0-9]+(ms|s|m|h))+$'}
+        scrapeTimeout: {type: string, pattern: '^([0-9]+(ms|s|m|h))+$'}
+";
+
+/// <https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.PrometheusRuleSpec>
+const PROMETHEUS_RULE: &str = r"
+type: object
+properties:
+  groups:
+    type: array
+    items:
+      type: object
+      required: [name]
+      properties:
+        name: {type: string, minLength: 1}
+        rules:
+          type: array
+          items:
+            type: object
+            required: [expr]
+            properties:
+              alert: {type: string}
+              expr: {x-kubernetes-int-or-string: true}
+              for: {type: string, pattern: '^([0-9]+(ms|s|m|h))+$'}
+              labels: {type: object, additionalProperties: {type: string}}
+              annotations: {type: object, additionalProperties: {type: string}}
 ";
 
 async fn dry_run(cluster: &ControlPlane, yaml: &str) -> Result<String> {
@@ -61,7 +84,8 @@ async fn dry_run(cluster: &ControlPlane, yaml: &str) -> Result<String> {
 #[ignore = "needs the test bed: run `cargo xtask test`"]
 async fn the_api_server_takes_every_set_of_values() -> Result<()> {
     let cluster = &testbed::shared().await?.control_plane;
-    cluster.apply(SERVICE_MONITOR).await?;
+    cluster.apply(&of_operator("ServiceMonitor", SERVICE_MONITOR)?).await?;
+    cluster.apply(&of_operator("PrometheusRule", PROMETHEUS_RULE)?).await?;
     for namespace in ["flux-system", "apps", "dev", "prod", "fleet"] {
         cluster.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).await?;
     }
