@@ -107,8 +107,9 @@ pub fn rust_target(target: &str) -> anyhow::Result<()> {
 
 /// The plug-in of cargo, such as `cargo-deny`: the one on PATH, else the one in the user's cache, else built into it.
 pub fn cargo_tool(name: &str, version: &str) -> anyhow::Result<PathBuf> {
+    // Not every one knows `--version`.
     let is_there =
-        |program: &OsStr| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+        |program: &OsStr| Command::new(program).arg("--help").output().is_ok_and(|output| output.status.success());
     if is_there(name.as_ref()) {
         return Ok(name.into());
     }
