@@ -22,7 +22,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
-use crate::causes::explain;
 use crate::claims::Claims;
 use crate::context::{Context, Looks};
 use crate::election::{self, Election};
@@ -220,21 +219,22 @@ async fn control(
         traces,
     });
     context.metrics.ask(&context);
-    let config = watcher::Config { label_selector: args.election.selector().map(str::to_owned), ..Default::default() };
+    let listed = CancellationToken::new();
+    let everyone = everyone.watch(all_pipelines(&clients.any, args), listed.clone()).boxed();
+    let (own, others) = match args.election.selector() {
+        None => (everyone, futures::stream::pending().boxed()),
+        // It is the API server that knows what a selector selects.
+        Some(selector) => (watch(pipelines, watcher::Config::default().labels(selector)).boxed(), everyone),
+    };
     let shard = args.election.shard;
-    let changed = watch(pipelines, config)
-        .inspect_err(|error| tracing::debug!("the watch of Pipelines begins anew: {}", explain(error)))
+    let changed = own
         .try_filter(move |event| std::future::ready(concerns(shard, event)))
-        // The larger part of what would be kept, and nothing that wakes or decides.
-        .modify(|pipeline| pipeline.managed_fields_mut().clear())
         .reflect(writer)
         .inspect_ok(forget_deleted(Arc::clone(&context)))
         .applied_objects()
         // Not for the status, which the controller itself writes.
         .predicate_filter(predicates::generation.combine(predicates::annotations), Default::default())
         .boxed();
-    let listed = CancellationToken::new();
-    let all = all_pipelines(&clients.any, args);
     let lead = async {
         let ready = async {
             let ready = store.wait_until_ready().await;
@@ -251,7 +251,7 @@ async fn control(
     };
     tokio::select! {
         ended = async { futures::try_join!(lead, served) } => ended.map(drop),
-        () = everyone.watch(all, &listed) => Err(anyhow!("the watch of all Pipelines ended")),
+        () = others.for_each(|_seen| std::future::ready(())) => Err(anyhow!("the watch of all Pipelines ended")),
     }
 }
 
