@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use crate::causes::explain;
 
-/// Watches the Pipelines of `api`, and tells first what there is: streamed from the API server's memory, for pages come from its database at several
-/// times the cost. What is told may be a moment old, so whoever acts on an object reads it.
+/// Watches the Pipelines of `api`, and tells first what there is: streamed from the API server's memory, for pages come from its
+/// database at several times the cost. What is told may be a moment old, so whoever acts on an object reads it.
 ///
 /// An API server that cannot stream lists refuses to, and is asked for pages:
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists>.
